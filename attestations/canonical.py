@@ -1,0 +1,43 @@
+"""Canonical JSON and its digest: the same value gives the same bytes, here and after a stay in jsonb."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+LOOKS_LIKE_FLOAT = re.compile(r"\d(\.\d|e\+)")
+
+
+def canonical_json(value: Any) -> bytes:
+    """Encode `value` as UTF-8 JSON: keys sorted by code point, no white space, no float that is an integer.
+
+    jsonb keeps a number's value, not its spelling (1e2 comes back as 100), so a float that is a whole
+    number is written as one. Raises ValueError for NaN and infinities.
+    """
+    text = _encode(value)
+    # Only what looks like a float in the text can be one to rewrite; most documents have none.
+    if LOOKS_LIKE_FLOAT.search(text):
+        text = _encode(_with_whole_numbers(value))
+    return text.encode()
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON, 64 hex digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(Decimal(repr(value)))
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_whole_numbers(item) for item in value]
+    return value

@@ -1,0 +1,118 @@
+"""ASGI entry point: the whole platform on one port.
+
+Requests are read on the event loop and run on a few threads (`config.bridge`). A long poll waits on the loop,
+with neither thread nor connection (`config.longpoll`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from importlib import import_module
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+_handler = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402  needs the settings module's name
+from django.http import HttpResponseBase  # noqa: E402
+
+from config.bridge import Body, Bridge, Message, Receive, Send, body_message, make_environ  # noqa: E402
+from config.longpoll import HIDDEN_HEADERS, Hub, asked_again  # noqa: E402
+from config.problems import problem_answer  # noqa: E402
+
+import_module(settings.ROOT_URLCONF)  # now: a first burst of requests must not race the import
+_bridge = Bridge(_handler)
+_hub = Hub(settings.DATABASE_DIRECT_URL)
+_largest_body: int = max(settings.ARTIFACT_MAX_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+IN_MEMORY_BYTES = 1_048_576  # a larger body is kept in a file while it is read
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """Serve one ASGI scope."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+    elif scope["type"] == "http":
+        with Body(IN_MEMORY_BYTES) as body:
+            if await _read(scope, receive, body):
+                await _serve(scope, receive, send, body)
+            elif body.tell() > _largest_body or _declared(scope) > _largest_body:
+                await _refuse_too_large(send)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})
+    _bridge.close()
+
+
+async def _read(scope: Message, receive: Receive, body: Body) -> bool:
+    """Read the request's body; False when it is too large or the client left. A slow sender holds no thread."""
+    more = _declared(scope) <= _largest_body
+    is_whole = more
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return False
+        body.write(message.get("body", b""))
+        more = bool(message.get("more_body", False))
+        if body.tell() > _largest_body:
+            return False
+    return is_whole
+
+
+def _declared(scope: Message) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
+
+
+async def _refuse_too_large(send: Send) -> None:
+    answer = problem_answer(413, "body_too_large", f"A body may have {_largest_body} bytes.")
+    headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send(body_message(answer.content))
+
+
+async def _serve(scope: Message, receive: Receive, send: Send, body: Body) -> None:
+    began = time.monotonic()
+    loop, gone = asyncio.get_running_loop(), asyncio.ensure_future(_disconnected(receive))
+
+    def emit(message: Message) -> bool:
+        asyncio.run_coroutine_threadsafe(_push(send, message), loop).result()
+        return not gone.done()
+
+    async def look() -> tuple[HttpResponseBase, list[Message]]:
+        environ = make_environ(scope, body)
+        body.seek(0)
+        answer = await _bridge.call(environ, emit)
+        body.seek(0, os.SEEK_END)
+        return answer
+
+    try:
+        response, messages = await look()
+        if wish := asked_again(response):
+            messages = await _hub.ask_until_answered(
+                look, messages, wish.topics, until=began + wish.seconds, gone=gone
+            )
+        for message in messages:
+            await send(_without_hidden_headers(message))
+    finally:
+        gone.cancel()
+
+
+async def _push(send: Send, message: Message) -> None:
+    await send(message)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _without_hidden_headers(message: Message) -> Message:
+    if message["type"] == "http.response.start":
+        message["headers"] = [pair for pair in message["headers"] if pair[0] not in HIDDEN_HEADERS]
+    return message

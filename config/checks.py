@@ -1,0 +1,81 @@
+"""System checks of the settings: what is wrong, by id, with a hint."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+
+@register
+def check_public_url(**_: Any) -> list[CheckMessage]:
+    parts = urlsplit(settings.PUBLIC_URL)
+    if parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment):
+        return []
+    return [
+        Error(
+            f"PUBLIC_URL is not an address: {settings.PUBLIC_URL!r}.",
+            hint="It is where users reach the platform, like https://jobs.example.com.",
+            id="affidavit.E001",
+        )
+    ]
+
+
+@register
+def check_database(**_: Any) -> list[CheckMessage]:
+    if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        return []
+    return [
+        Error(
+            "Affidavit runs on PostgreSQL only.",
+            hint="Start DATABASE_URL with postgres://, or leave it unset for the embedded server.",
+            id="affidavit.E002",
+        )
+    ]
+
+
+@register
+def check_numbers(**_: Any) -> list[CheckMessage]:
+    """Each number within the bounds outside of which the queue would misbehave."""
+    bounds = {
+        "WORKER_RETRY_LIMIT": (1, 1_000),
+        "LEASE_SECONDS": (3, 3_600),
+        "JOB_TIMEOUT_SECONDS": (1, settings.JOB_TIMEOUT_SECONDS_MAX),
+        "JOB_TIMEOUT_SECONDS_MAX": (1, 7 * 86_400),
+        "ATTESTATION_RETENTION_DAYS": (1, 36_500),
+        "CLUSTER_WORKERS": (1, 256),
+        "DATA_UPLOAD_MAX_MEMORY_SIZE": (1_024, 64 * 1_048_576),
+        "ARTIFACT_MAX_BYTES": (1_024, 1_073_741_824),
+    }
+    return [
+        Error(
+            f"{name} is {getattr(settings, name)}.",
+            hint=f"It must be between {low} and {high}.",
+            id="affidavit.E003",
+        )
+        for name, (low, high) in bounds.items()
+        if not low <= getattr(settings, name) <= high
+    ]
+
+
+@register
+def check_queues(**_: Any) -> list[CheckMessage]:
+    """A handler can only name a queue of settings.QUEUES; a queue without a handler needs no cluster."""
+    if "default" in settings.QUEUES:
+        return []
+    return [Error("QUEUES has no 'default'.", hint="Schedules run there.", id="affidavit.E004")]
+
+
+@register(deploy=True)
+def check_embedded_server(**_: Any) -> list[CheckMessage]:
+    if not settings.IS_EMBEDDED:
+        return []
+    return [
+        Warning(
+            "The embedded PostgreSQL server is meant for development and small installations.",
+            hint="Set DATABASE_URL.",
+            id="affidavit.W001",
+        )
+    ]

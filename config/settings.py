@@ -1,0 +1,246 @@
+"""Settings of the whole platform, in reading order, each read once from the environment.
+
+Every variable is listed with its default in `.env.example` and checked by `config/checks.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from config.logging import configure_logging
+from config.postgres import database_url, ensure_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+# --- Where things live -----------------------------------------------------------------------------
+
+DATA_DIR = Path(env.str("AFFIDAVIT_DATA_DIR", default=str(BASE_DIR / "var"))).absolute()
+DATABASE_URL = env.str("DATABASE_URL", default="")
+IS_EMBEDDED = not DATABASE_URL
+if IS_EMBEDDED:
+    DATABASE_URL = database_url(DATA_DIR)
+
+# --- Security --------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    if not IS_EMBEDDED:
+        raise ImproperlyConfigured("SECRET_KEY must be set where DATABASE_URL is (50 random characters).")
+    SECRET_KEY = ensure_secret(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
+
+# The address users and workers reach the platform at: absolute links, hosts and cookies follow it.
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+_is_https = _public.scheme == "https"
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", _public.hostname or ""])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
+SECURE_SSL_REDIRECT = False  # the proxy in front terminates TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _is_https else None
+SECURE_HSTS_SECONDS = 31_536_000 if _is_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False  # says nothing of the other hosts of this domain
+SESSION_COOKIE_AGE = 60 * 60 * 12
+X_FRAME_OPTIONS = "DENY"
+# hsts on the bare host only, and redirects are the proxy's: both are decisions, not omissions
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W005", "security.W008", "security.W021"]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- Applications ----------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "config.apps.MonitorConfig",
+    "config.apps.MonitorAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_q",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "jobs",
+    "attestations",
+    "webhooks",
+]
+
+MIDDLEWARE = [
+    "config.tracing.TraceMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False  # routes take both forms; a redirect would lose a POST's body
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database --------------------------------------------------------------------------------------
+
+# Session features (LISTEN, advisory locks) need a connection that no transaction pooler stands before.
+DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", default=DATABASE_URL)
+_has_pooler = DATABASE_DIRECT_URL != DATABASE_URL
+
+DATABASES = {
+    "default": {
+        **environ.Env.db_url_config(DATABASE_URL, engine="django.db.backends.postgresql"),
+        "CONN_MAX_AGE": None,  # threads and processes here are long-lived and each keeps its connection
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": _has_pooler,
+    }
+}
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    # A repeated statement is planned once per connection, unless a transaction pooler forbids it.
+    prepare_threshold=None if _has_pooler else 5,
+    application_name="affidavit",
+)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- The queue -------------------------------------------------------------------------------------
+
+WORKER_RETRY_LIMIT = env.int("WORKER_RETRY_LIMIT", default=3)
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=30)
+JOB_TIMEOUT_SECONDS = env.int("JOB_TIMEOUT_SECONDS", default=300)
+JOB_TIMEOUT_SECONDS_MAX = env.int("JOB_TIMEOUT_SECONDS_MAX", default=86_400)
+ATTESTATION_RETENTION_DAYS = env.int("ATTESTATION_RETENTION_DAYS", default=7)
+CLUSTER_WORKERS = env.int("CLUSTER_WORKERS", default=2)
+QUEUES = ["default", "webhooks", "proof-generation", "proof-publishing"]
+
+Q_CLUSTER = {
+    "name": "default",
+    "broker_class": "jobs.queue.broker.JobBroker",
+    "workers": CLUSTER_WORKERS,
+    "queue_limit": CLUSTER_WORKERS,
+    # django-q2's own deadlines must dominate ours: the runner enforces a job's timeout, and a ticket
+    # that is never confirmed costs nothing, for the jobs hold their own leases.
+    "timeout": JOB_TIMEOUT_SECONDS_MAX + 3_600,
+    "retry": JOB_TIMEOUT_SECONDS_MAX + 7_200,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "recycle": 100_000,
+    "max_rss": env.int("CLUSTER_MAX_RSS_KB", default=1_000_000),
+    "log_level": "WARNING",
+    "label": "Queue engine",
+    # Always set: without it a cluster started under another name dies with a KeyError.
+    "ALT_CLUSTERS": {name: {} for name in QUEUES},
+}
+
+# --- Web -------------------------------------------------------------------------------------------
+
+# Processes and threads of one `manage.py web`: each thread keeps a database connection.
+WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)
+WEB_THREADS = env.int("WEB_THREADS", default=4)
+
+# --- HTTP API --------------------------------------------------------------------------------------
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("BODY_MAX_BYTES", default=1_048_576)
+ARTIFACT_MAX_BYTES = env.int("ARTIFACT_MAX_BYTES", default=33_554_432)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.api.permissions.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "jobs.api.pagination.NewestFirst",
+    "DEFAULT_SCHEMA_CLASS": "jobs.api.schema.ScopedSchema",
+    "EXCEPTION_HANDLER": "jobs.api.errors.problem_response",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Affidavit",
+    "DESCRIPTION": "Submit jobs and workflows, run them on your workers, read what is attested.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api",
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": "jobs.models.Job.Status",
+        "WorkflowStatus": "jobs.models.Workflow.Status",
+        "WorkflowKind": "jobs.models.Workflow.Kind",
+        "AttestationStatus": "attestations.models.Attestation.Status",
+    },
+}
+
+# --- Files -----------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = DEBUG
+MEDIA_URL = "/artifacts/"
+MEDIA_ROOT = DATA_DIR / "artifacts"
+FILE_UPLOAD_PERMISSIONS = 0o600
+
+# --- Words, times, logs ----------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING_CONFIG = None
+configure_logging(LOG_LEVEL)
+
+# --- The monitor -----------------------------------------------------------------------------------
+
+LOGIN_URL = reverse_lazy("admin:login")
+UNFOLD = {
+    "SITE_TITLE": "Affidavit",
+    "SITE_HEADER": "Affidavit",
+    "SITE_SUBHEADER": "jobs, attested",
+    "SITE_SYMBOL": "verified",
+    "SITE_URL": None,
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# Set by the test suite: passwords are hashed cheaply there.
+if os.environ.get("PYTEST_VERSION"):
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

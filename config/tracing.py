@@ -1,0 +1,84 @@
+"""One id from request to delivery: reads it off the request, binds it for logs, answers with it.
+
+Source: W3C Trace Context (https://www.w3.org/TR/trace-context/) for `traceparent`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import uuid
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import structlog
+from django.http import HttpRequest, HttpResponseBase
+
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+NO_TRACE = "0" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one piece of work is known by.
+
+    `trace_id` is 32 lowercase hex digits; `request_id` is the caller's own text, or ours.
+    """
+
+    trace_id: str
+    request_id: str = ""
+
+
+_current: ContextVar[Trace | None] = ContextVar("affidavit_trace", default=None)
+
+
+def new_trace_id() -> str:
+    """Make a random trace id of 32 hex digits, never the all-zero one that W3C forbids."""
+    return secrets.token_hex(16)
+
+
+def current_trace() -> Trace:
+    """Return the trace of the work at hand, or a new one where nothing began it."""
+    return _current.get() or Trace(new_trace_id())
+
+
+@contextlib.contextmanager
+def bound_trace(trace: Trace, **fields: str | None) -> Iterator[None]:
+    """Log every line inside with this trace and `fields` (tenantId, actorId …)."""
+    token = _current.set(trace)
+    try:
+        with structlog.contextvars.bound_contextvars(
+            traceId=trace.trace_id, requestId=trace.request_id or None, **fields
+        ):
+            yield
+    finally:
+        _current.reset(token)
+
+
+def trace_of(request: HttpRequest) -> Trace:
+    """Read `traceparent` and `X-Request-Id`; what is missing or malformed is made anew."""
+    match = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    trace_id = match[1] if match and match[1] != NO_TRACE else new_trace_id()
+    request_id = request.headers.get("X-Request-Id", "")
+    return Trace(trace_id, request_id if REQUEST_ID.fullmatch(request_id) else str(uuid.uuid4()))
+
+
+class TraceMiddleware:
+    """Bind the request's trace around everything that happens in it."""
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        trace = trace_of(request)
+        with bound_trace(trace):
+            response = self.get_response(request)
+        response["X-Trace-Id"] = trace.trace_id
+        response["X-Request-Id"] = trace.request_id
+        return response

@@ -1,0 +1,46 @@
+"""Serializer parts that several calls share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+WORKFLOW_ID = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@/-]*\Z"
+INT4_MAX = 2_147_483_647
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields it does not know: a misspelt option must not be silently without effect."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            unknown = {key: [self._unknown(key)] for key in data if key not in known}
+            if unknown:
+                raise serializers.ValidationError(unknown)
+        return super().to_internal_value(data)
+
+    @staticmethod
+    def _unknown(key: str) -> serializers.ErrorDetail:
+        return serializers.ErrorDetail(f"There is no field {key!r} here.", code="unknown_field")
+
+
+class ObjectField(serializers.JSONField):
+    """A JSON object."""
+
+    default_error_messages = {"not_an_object": "This must be a JSON object."}
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("not_an_object")
+        return data
+
+
+class NameField(serializers.RegexField):
+    """A short name that is safe in logs, keys and file names."""
+
+    def __init__(self, *, max_length: int = 100, **options: Any) -> None:
+        super().__init__(NAME, max_length=max_length, **options)

@@ -1,0 +1,110 @@
+"""Workflows: list and look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.api.jobs import JobSerializer, key_of
+from jobs.models import Workflow
+
+
+class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
+    """A workflow with everything that is known of it but its jobs."""
+
+    tenant_id = serializers.CharField()
+    collection_id = serializers.CharField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+    class Meta:
+        model = Workflow
+        fields = [
+            "workflow_id",
+            "tenant_id",
+            "kind",
+            "status",
+            "collection_id",
+            "user_id",
+            "session_id",
+            "priority",
+            "miniapp_req",
+            "data",
+            "outputs",
+            "attempt",
+            "total_steps",
+            "error",
+            "retry_execution_data",
+            "last_retry_attempt",
+            "retry_completed_at",
+            "notification_status",
+            "trace_id",
+            "request_id",
+            "actor_id",
+            "created_at",
+            "ended_at",
+            "completed_at",
+            "failed_at",
+            "cancelled_at",
+            "is_cleanup_evaluated",
+            "status_category",
+            "problem_type",
+            "problem_details",
+            "evaluated_at",
+        ]
+        read_only_fields = fields
+
+
+class WorkflowDetailSerializer(WorkflowSerializer):
+    """A workflow with its jobs, in the order of its steps."""
+
+    jobs = serializers.SerializerMethodField()
+
+    class Meta(WorkflowSerializer.Meta):
+        fields = [*WorkflowSerializer.Meta.fields, "jobs"]
+        read_only_fields = fields
+
+    @extend_schema_field(JobSerializer(many=True))
+    def get_jobs(self, workflow: Workflow) -> list[dict[str, Any]]:
+        jobs = self.context.get("jobs")
+        if jobs is None:
+            jobs = workflow.jobs.select_related("workflow").order_by("step_index")
+        return JobSerializer(jobs, many=True).data  # type: ignore[return-value]
+
+
+class WorkflowList(ListAPIView[Workflow]):
+    """The tenant's workflows, newest first."""
+
+    queryset = Workflow.objects.none()
+    serializer_class = WorkflowSerializer
+    scopes = {"GET": "read"}
+    filters = ("status", "kind", "collection_id", "user_id", "session_id", "trace_id", "problem_type")
+
+    def get_queryset(self) -> QuerySet[Workflow]:
+        asked = {
+            name: self.request.query_params[name]
+            for name in self.filters
+            if name in self.request.query_params
+        }
+        return Workflow.objects.of_tenant(key_of(self.request).tenant).filter(**asked)
+
+    @extend_schema(parameters=[OpenApiParameter(name, str) for name in filters])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class WorkflowDetail(RetrieveAPIView[Workflow]):
+    """One workflow with its jobs."""
+
+    queryset = Workflow.objects.none()
+    serializer_class = WorkflowDetailSerializer
+    scopes = {"GET": "read"}
+    lookup_field = "workflow_id"
+
+    def get_queryset(self) -> QuerySet[Workflow]:
+        return Workflow.objects.of_tenant(key_of(self.request).tenant)

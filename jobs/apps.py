@@ -1,0 +1,22 @@
+"""App config of the ground floor: finds every app's job handlers, keeps the schedules in step."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
+
+
+class JobsConfig(AppConfig):
+    name = "jobs"
+    verbose_name = "Jobs"
+
+    def ready(self) -> None:
+        from django_q.signals import post_spawn
+
+        from jobs.queue.runner import prepare_process
+        from jobs.schedules import sync_schedules
+
+        autodiscover_modules("job_handlers")
+        post_migrate.connect(sync_schedules, sender=self)
+        post_spawn.connect(prepare_process, dispatch_uid="jobs")

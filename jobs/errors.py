@@ -1,0 +1,61 @@
+"""The one family of errors that services raise and edges translate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one field: an RFC 6901 `pointer` into the body, a stable `code`, a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class DomainError(Exception):
+    """Something the platform refuses, with a stable `code` and the HTTP `status` it is answered with."""
+
+    code = "refused"
+    status = 409
+
+    def __init__(self, detail: str, *, errors: list[FieldProblem] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors or []
+
+
+class InvalidInput(DomainError):
+    """What was sent can't be accepted as it is; `errors` names each field."""
+
+    code = "invalid"
+    status = 422
+
+    @classmethod
+    def at(cls, pointer: str, code: str, detail: str) -> InvalidInput:
+        return cls(detail, errors=[FieldProblem(pointer, code, detail)])
+
+
+class InvalidTransition(DomainError):
+    """The record is not in a state this verb may leave."""
+
+    code = "invalid_transition"
+
+
+class LeaseLost(DomainError):
+    """The lease has lapsed or been given to another worker; nothing was written."""
+
+    code = "lease_lost"
+
+
+class WorkflowExists(DomainError):
+    """The tenant already has a workflow of this `workflow_id`."""
+
+    code = "workflow_exists"
+
+
+class CollectionExists(DomainError):
+    """The tenant already has a collection of this name."""
+
+    code = "collection_exists"

@@ -1,0 +1,24 @@
+"""The ground floor's records."""
+
+from __future__ import annotations
+
+from jobs.models.collections import Collection
+from jobs.models.evaluation import ProblemType, StatusCategory
+from jobs.models.events import Event
+from jobs.models.jobs import Job
+from jobs.models.tenants import ApiKey, Scope, Tenant
+from jobs.models.workers import Worker
+from jobs.models.workflows import Workflow
+
+__all__ = [
+    "ApiKey",
+    "Collection",
+    "Event",
+    "Job",
+    "ProblemType",
+    "Scope",
+    "StatusCategory",
+    "Tenant",
+    "Worker",
+    "Workflow",
+]

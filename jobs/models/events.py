@@ -1,0 +1,63 @@
+"""Events: what happened to a job or workflow that its row does not say."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from jobs.models.jobs import Job
+from jobs.models.tenants import Tenant, TenantQuerySet
+from jobs.models.workflows import Workflow
+
+
+class Event(models.Model):
+    """One line of a job's or workflow's story, in the order of `id`."""
+
+    class Type(models.TextChoices):
+        PROGRESS = "progress"  # {"progress": 0–100, "message"}
+        LOG = "log"  # {"lines": [text]}
+        CANCEL_REQUESTED = "cancel_requested"  # {"by"}
+        CANCELLED = "cancelled"  # {"by"}
+        RETRIED = "retried"  # {"by", "reason", "before", "after"}
+
+    # The rows an event speaks of exist when it is written and may go before it: no constraint to check.
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False
+    )
+    job = models.ForeignKey(
+        Job,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="events",
+    )
+    workflow = models.ForeignKey(
+        Workflow,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="events",
+    )
+    type = models.CharField(max_length=40, choices=Type)
+    data = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TenantQuerySet["Event"].as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(name="event_of_job", fields=["job", "id"], condition=models.Q(job__isnull=False)),
+            models.Index(
+                name="event_of_workflow",
+                fields=["workflow", "id"],
+                condition=models.Q(workflow__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} #{self.pk}"

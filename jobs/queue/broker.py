@@ -1,0 +1,175 @@
+"""The django-q2 broker over the job table.
+
+What travels through django-q2 is a ticket, "look into your queue", and never a job: the worker process that
+takes the ticket claims for itself. So no lease runs while a job waits in a pipe, a ticket that is lost costs
+nothing, and nothing pickled rests in the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import Error, connection
+from django.utils import timezone
+from django_q.brokers import Broker
+from django_q.conf import Conf
+from django_q.signing import SignedPackage
+
+from config.longpoll import CHANNEL
+from jobs.models import Job
+from jobs.queue import draining
+from jobs.queue.enqueue import enqueue_job
+from jobs.queue.statements import run
+from jobs.queue.sweep import sweep
+from jobs.queue.wakeups import topic_of
+
+logger = logging.getLogger(__name__)
+
+# Everyone looks by himself this often, in case a wake-up was lost.
+LOOK_EVERY_SECONDS = 1.0
+# After a ticket the process that took it has this long to claim before the queue is looked into again.
+SETTLE_SECONDS = 0.002
+
+
+class JobBroker(Broker):  # type: ignore[misc]
+    """Issues tickets while its queue has due jobs, and sweeps once a second from a thread."""
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key=list_key)
+        self.queue: str = self.list_key
+        self._ticket = _make_ticket(self.queue)
+        self._listener: psycopg.Connection[Any] | None = None
+        self._sweeper: threading.Thread | None = None
+        self._has_just_issued = False
+
+    def dequeue(self) -> list[tuple[str, str]] | None:
+        """Wait for due work, a second at most; answer one ticket when there is some.
+
+        Called by django-q2's pusher in a loop; the pusher blocks by itself while every process is busy.
+        """
+        self._ensure_sweeper()
+        try:
+            self._has_just_issued = self._has_work()
+        except (Error, psycopg.Error):
+            logger.warning("queue not looked into", exc_info=True)
+            self._disconnect()
+            time.sleep(LOOK_EVERY_SECONDS)
+            self._has_just_issued = False
+        return [("ticket", self._ticket)] if self._has_just_issued else None
+
+    def _has_work(self) -> bool:
+        if draining.has_begun():
+            time.sleep(SETTLE_SECONDS)
+            return False
+        # Listening begins before the look, so that nothing can fall between the two.
+        listener = self._listen()
+        if self._has_just_issued and self._was_woken(listener, SETTLE_SECONDS):
+            return True
+        seconds = run("next_due", {"queue": self.queue})[0].seconds
+        if seconds is not None and seconds <= 0:
+            return True
+        wait = min(LOOK_EVERY_SECONDS, seconds if seconds is not None else LOOK_EVERY_SECONDS)
+        return self._was_woken(listener, wait) or (seconds is not None and wait == seconds)
+
+    def _was_woken(self, listener: psycopg.Connection[Any], seconds: float) -> bool:
+        topic = topic_of(None, self.queue, is_remote=False)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            # What is read together is one wake-up.
+            topics = {notify.payload for notify in listener.notifies(timeout=left, stop_after=1)}
+            if topic in topics:
+                return True
+        return False
+
+    def _listen(self) -> psycopg.Connection[Any]:
+        if self._listener is None or self._listener.closed:
+            self._listener = psycopg.connect(
+                settings.DATABASE_DIRECT_URL, autocommit=True, application_name="affidavit dispatcher"
+            )
+            self._listener.execute(f"LISTEN {CHANNEL}")
+        return self._listener
+
+    def _disconnect(self) -> None:
+        connection.close()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def _ensure_sweeper(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Thread(target=_sweep_for_ever, name="sweeper", daemon=True)
+            self._sweeper.start()
+
+    def enqueue(self, package: str) -> str:
+        """Turn what django-q2's scheduler sends into a job of the platform: `func` is its kind.
+
+        A schedule whose last job has not ended yet adds none (its name is the singleton key).
+        """
+        task = SignedPackage.loads(package)
+        job_id = enqueue_job(
+            task["func"],
+            dict(task["kwargs"]),
+            singleton_key=str(task.get("group") or ""),
+            actor_id="schedule",
+        )
+        return str(job_id)
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Called by django-q2's sentinel twice a second, and first thing when it stops."""
+        if str(SignedPackage.loads(value).status) == str(Conf.STOPPING):
+            draining.begin()
+
+    def get_stat(self, key: str) -> None:
+        return None
+
+    def get_stats(self, pattern: str) -> list[Any]:
+        return []
+
+    def ping(self) -> bool:
+        """Raises when the database can't be reached."""
+        connection.ensure_connection()
+        return True
+
+    def info(self) -> str:
+        return "Affidavit job table"
+
+    def queue_size(self) -> int:
+        return Job.objects.filter(queue=self.queue, status=Job.Status.QUEUED).count()
+
+    def lock_size(self) -> int:
+        return Job.objects.filter(queue=self.queue, status=Job.Status.RUNNING).count()
+
+
+def _make_ticket(queue: str) -> str:
+    """A django-q2 task package that runs `work(queue)`, with no timeout, result or retry of its own."""
+    ticket: str = SignedPackage.dumps(
+        {
+            "id": "ticket",
+            "name": "ticket",
+            "func": "jobs.queue.runner.work",
+            "args": (queue,),
+            "kwargs": {},
+            "timeout": -1,
+            "save": False,
+            "started": timezone.now(),
+        }
+    )
+    return ticket
+
+
+def _sweep_for_ever() -> None:
+    while True:
+        time.sleep(LOOK_EVERY_SECONDS)
+        try:
+            swept = sweep()
+            if swept.lapsed or swept.expired:
+                logger.warning("swept", extra={"lapsed": swept.lapsed, "expired": swept.expired})
+        except Exception:
+            # The loop must survive whatever one round met; the next one tries again.
+            logger.exception("sweep failed")
+            connection.close()

@@ -1,0 +1,82 @@
+"""Takes due jobs under a lease: the attempt is counted and committed before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from jobs.queue.statements import run
+
+# A claim looks this many batches deep, so that several processes claiming at once don't all see the same rows.
+WINDOW_BATCHES = 4
+LARGEST_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to end one attempt of a job, as long as it is renewed."""
+
+    job_id: UUID
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a renewed lease answers."""
+
+    expires_at: datetime
+    is_cancel_requested: bool
+
+
+def claim_in_house(queue: str, worker: str, *, limit: int = LARGEST_BATCH) -> list[Any]:
+    """Claim the most urgent due job of `queue`, with more of its kind as far as its batch size goes.
+
+    Returns rows as named by claim_in_house.sql, `limit` at most, in no particular order.
+    """
+    return run(
+        "claim_in_house",
+        {
+            "queue": queue,
+            "worker": worker,
+            "limit": limit,
+            "window": limit * WINDOW_BATCHES,
+            "lease_seconds": settings.LEASE_SECONDS,
+        },
+    )
+
+
+def claim_remote(tenant_id: UUID, services: Sequence[str], worker: str, *, limit: int) -> list[Any]:
+    """Claim up to `limit` due jobs of one tenant for `services`, the most urgent first.
+
+    Returns rows as named by claim_remote.sql, ordered by priority, due time and id.
+    """
+    rows = run(
+        "claim_remote",
+        {
+            "tenant": tenant_id,
+            "services": list(services),
+            "worker": worker,
+            "limit": limit,
+            "window": limit * WINDOW_BATCHES,
+            "lease_seconds": settings.LEASE_SECONDS,
+        },
+    )
+    return sorted(rows, key=lambda row: (-row.priority, row.run_at, row.id))
+
+
+def renew(leases: Sequence[Lease]) -> dict[UUID, Renewal]:
+    """Put off the end of these leases; the answer, by job id, leaves out those that were lost."""
+    rows = run(
+        "renew",
+        {
+            "ids": [lease.job_id for lease in leases],
+            "tokens": [lease.token for lease in leases],
+            "lease_seconds": settings.LEASE_SECONDS,
+        },
+    )
+    return {row.id: Renewal(row.lease_expires_at, row.is_cancel_requested) for row in rows}

@@ -1,0 +1,99 @@
+"""Ends attempts: outcome, retry, next step, attestations and announcements in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from jobs.models import Job
+from jobs.queue import wakeups
+from jobs.queue.handlers import find_handler
+from jobs.queue.outcomes import Outcome, make_error
+from jobs.queue.statements import jsonb, run
+from jobs.signals import FinishedAttempt, announce
+from jobs.workflows.advance import advance_workflows
+
+logger = logging.getLogger(__name__)
+
+
+def finish(outcomes: Sequence[Outcome]) -> set[UUID]:
+    """Store outcomes whose lease is still live; the answer names the jobs whose outcome counted.
+
+    The batch is one transaction. Where it fails, each outcome is tried by itself, and one that can't be stored
+    at all ends its job as failed with `finish_failed`, so that it can't hold up the others for ever. Raises
+    django.db.OperationalError or InterfaceError, with nothing stored, when the database is away.
+    """
+    try:
+        return _finish(outcomes)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away or asks for another try: nothing is wrong with the outcomes
+    except Exception:
+        if len(outcomes) == 1:
+            logger.exception("outcome not stored", extra={"jobId": str(outcomes[0].lease.job_id)})
+            return _finish([_unstorable(outcomes[0])])
+        logger.exception("outcomes not stored together", extra={"jobs": len(outcomes)})
+    finished: set[UUID] = set()
+    for outcome in outcomes:
+        finished |= finish([outcome])
+    return finished
+
+
+def _unstorable(outcome: Outcome) -> Outcome:
+    error = make_error("finish_failed", "The outcome of this attempt could not be stored; the log says why.")
+    return replace(outcome, status=Job.Status.FAILED, result=None, error=error)
+
+
+def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
+    with transaction.atomic():
+        rows = run(
+            "finish",
+            {
+                "ids": [o.lease.job_id for o in outcomes],
+                "tokens": [o.lease.token for o in outcomes],
+                "statuses": [o.status for o in outcomes],
+                "results": [jsonb(o.result) for o in outcomes],
+                "errors": [jsonb(o.error) for o in outcomes],
+                "delays": [o.delay_seconds for o in outcomes],
+                "losses": [o.was_lost for o in outcomes],
+            },
+        )
+        advance = advance_workflows(rows)
+        announce([finished_attempt(row, advance.names) for row in rows], advance.finished)
+        wakeups.announce_on_commit(
+            [
+                (row.tenant_id, row.queue, bool(row.service_required))
+                for row in rows
+                if row.status == Job.Status.QUEUED
+            ]
+            + advance.lanes
+        )
+    return {row.id for row in rows}
+
+
+def finished_attempt(row: Any, workflow_names: dict[UUID, str]) -> FinishedAttempt:
+    """Describe a row of finish.sql to the floors above."""
+    handler = find_handler(row.kind) if row.kind else None
+    is_retried = row.status == Job.Status.QUEUED
+    return FinishedAttempt(
+        job_id=row.id,
+        tenant_id=row.tenant_id,
+        kind=row.kind,
+        service_required=row.service_required,
+        payload=row.payload,
+        ctx=row.ctx,
+        attempt=row.attempt,
+        worker=row.worker,
+        outcome=Job.Status.FAILED.value if is_retried else row.status,
+        is_final=not is_retried,
+        is_attested=handler.is_attested if handler else True,
+        result=row.result,
+        error=row.error,
+        workflow_pk=row.workflow_id,
+        workflow_id=workflow_names.get(row.workflow_id, ""),
+        ended_at=row.ended_at,
+    )

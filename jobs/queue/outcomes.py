@@ -1,0 +1,61 @@
+"""How an attempt ended, and whether its job is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.models import Job
+from jobs.queue.backoff import REMOTE_POLICY, RetryPolicy
+from jobs.queue.claim import Lease
+from jobs.queue.handlers import find_handler
+
+TRACEBACK_MAX_CHARS = 8_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended.
+
+    `status` is completed, failed or cancelled, or queued for an attempt that failed and is tried again after
+    `delay_seconds`. `was_lost` marks an attempt whose worker went away: the job runs alone from then on.
+    """
+
+    lease: Lease
+    status: str
+    result: Any = None
+    error: dict[str, Any] | None = None
+    delay_seconds: float = 0.0
+    was_lost: bool = False
+
+
+def make_error(code: str, message: str, *, traceback: str = "") -> dict[str, Any]:
+    """The error of an attempt as it is stored: a stable code, a sentence, and where it happened."""
+    error = {"code": code, "message": message}
+    if traceback:
+        error["traceback"] = traceback[-TRACEBACK_MAX_CHARS:]
+    return error
+
+
+def policy_of(job: Any) -> RetryPolicy:
+    """How `job` (anything with a `kind`) is retried."""
+    handler = find_handler(job.kind) if job.kind else None
+    return handler.retry if handler else REMOTE_POLICY
+
+
+def failed_or_retried(
+    job: Any,
+    lease: Lease,
+    error: dict[str, Any],
+    *,
+    policy: RetryPolicy,
+    is_retryable: bool = True,
+    was_lost: bool = False,
+) -> Outcome:
+    """The outcome of a failed attempt of `job` (anything with `attempt` and `max_attempts`)."""
+    if is_retryable and job.attempt < job.max_attempts:
+        delay = policy.delay_after(job.attempt)
+        return Outcome(
+            lease=lease, status=Job.Status.QUEUED, error=error, delay_seconds=delay, was_lost=was_lost
+        )
+    return Outcome(lease=lease, status=Job.Status.FAILED, error=error, was_lost=was_lost)

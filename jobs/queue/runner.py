@@ -1,0 +1,232 @@
+"""Runs in-house jobs: claims for a process that is free, runs the handlers, stores the outcomes.
+
+django-q2's workers call `work()`. It claims for itself, so nothing claimed ever waits in a pipe: a job is
+under a lease only while a process runs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from config.logging import HOSTNAME
+from config.tracing import Trace, bound_trace
+from jobs.errors import DomainError
+from jobs.models import Job
+from jobs.queue import draining
+from jobs.queue.claim import Lease, claim_in_house
+from jobs.queue.envelope import JobEnvelope
+from jobs.queue.finish import finish
+from jobs.queue.handlers import Handler, PermanentError, find_handler
+from jobs.queue.leases import LeaseKeeper
+from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+
+logger = logging.getLogger(__name__)
+
+# A turn ends after this long even when more is due, so that django-q2 can recycle or stop the process.
+TURN_SECONDS = 1.0
+# Outcomes of a batch are stored at least this often, so that a slow neighbour doesn't keep them back.
+STORE_EVERY_SECONDS = 0.2
+# A handler that ignores its timeout (or sits in C code) has this long before its process is ended.
+GRACE_SECONDS = 5.0
+# While the database is away an outcome is offered again for as long as its lease can still be live.
+STORE_RETRY_SECONDS = 0.5
+
+
+class JobTimedOut(BaseException):
+    """Raised inside a handler that has run for its timeout; not an Exception, so that few swallow it."""
+
+
+_keepers: dict[int, LeaseKeeper] = {}
+
+
+def this_keeper(queue: str) -> LeaseKeeper:
+    """This process's lease keeper; a forked child makes its own."""
+    pid = os.getpid()
+    if pid not in _keepers:
+        _keepers.clear()
+        _keepers[pid] = LeaseKeeper(worker=f"{queue}@{HOSTNAME}:{pid}", queue=queue)
+    return _keepers[pid]
+
+
+def work(queue: str) -> None:
+    """Run what is due in `queue` for about a second. Never raises: django-q2 could do nothing about it."""
+    try:
+        run_due_jobs(queue, seconds=TURN_SECONDS)
+    except (OperationalError, InterfaceError):
+        logger.warning("queue turn ended by the database", exc_info=True)
+        connection.close()
+    except BaseException:
+        logger.exception("queue turn failed")
+
+
+def run_due_jobs(queue: str, *, seconds: float = float("inf")) -> int:
+    """Claim and run batches until nothing is due, `seconds` have passed or the cluster shuts down.
+
+    Returns how many jobs were run.
+    """
+    keeper = this_keeper(queue)
+    end = time.monotonic() + seconds
+    count = 0
+    while not draining.has_begun():
+        rows = claim_in_house(queue, keeper.worker)
+        if not rows:
+            break
+        run_batch(rows, keeper)
+        count += len(rows)
+        if time.monotonic() >= end:
+            break
+    return count
+
+
+def run_batch(rows: list[Any], keeper: LeaseKeeper) -> None:
+    """Run claimed jobs one after the other and store their outcomes together."""
+    leases = [Lease(row.id, row.lease_token) for row in rows]
+    keeper.hold(leases)
+    outcomes: list[Outcome] = []
+    stored_at = time.monotonic()
+    try:
+        with hard_limit(sum(row.timeout_seconds for row in rows)):
+            for row, lease in zip(rows, leases, strict=True):
+                if keeper.has_lost(lease):
+                    logger.warning("lease lost before the work began", extra={"jobId": str(row.id)})
+                    continue
+                outcomes.append(run_job(row, lease))
+                if time.monotonic() - stored_at > STORE_EVERY_SECONDS:
+                    store(outcomes)
+                    outcomes, stored_at = [], time.monotonic()
+        store(outcomes)
+    finally:
+        keeper.let_go(leases)
+
+
+def store(outcomes: list[Outcome]) -> None:
+    """Store outcomes, waiting for a database that is away as long as one of their leases."""
+    if not outcomes:
+        return
+    end = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            finished = finish(outcomes)
+            break
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end:
+                raise
+            logger.warning("outcomes not stored yet", exc_info=True)
+            connection.close()
+            time.sleep(STORE_RETRY_SECONDS)
+    for outcome in outcomes:
+        if outcome.lease.job_id not in finished:
+            logger.warning("outcome came too late", extra={"jobId": str(outcome.lease.job_id)})
+
+
+def run_job(row: Any, lease: Lease) -> Outcome:
+    """Run one claimed job and say how it ended; whatever its handler raises is its outcome."""
+    began = time.perf_counter()
+    trace = Trace(row.trace_id, row.request_id)
+    tenant_id = str(row.tenant_id) if row.tenant_id else None
+    with bound_trace(trace, tenantId=tenant_id, actorId=row.actor_id or None):
+        outcome = _outcome(row, lease)
+        _log(row, outcome, time.perf_counter() - began)
+    return outcome
+
+
+def _outcome(row: Any, lease: Lease) -> Outcome:
+    handler = find_handler(row.kind)
+    if handler is None:
+        # A newer release may have enqueued it; another host may know it.
+        error = make_error("unknown_kind", f"No handler is registered for {row.kind!r} here.")
+        return failed_or_retried(row, lease, error, policy=policy_of(row))
+    try:
+        with time_limit(row.timeout_seconds):
+            result = handler.run(_envelope(row, handler))
+        json.dumps(result, allow_nan=False)
+        return Outcome(lease=lease, status=Job.Status.COMPLETED, result=result)
+    except JobTimedOut:
+        error = make_error("timed_out", f"The attempt ran longer than {row.timeout_seconds} s.")
+        return failed_or_retried(row, lease, error, policy=handler.retry)
+    except (PermanentError, DomainError) as refused:
+        error = make_error(refused.code, str(refused))
+        return failed_or_retried(row, lease, error, policy=handler.retry, is_retryable=False)
+    except BaseException as failure:
+        message = "".join(traceback.format_exception_only(failure)).strip()
+        error = make_error("handler_failed", message, traceback=traceback.format_exc())
+        return failed_or_retried(row, lease, error, policy=handler.retry)
+
+
+def _envelope(row: Any, handler: Handler) -> JobEnvelope[Any]:
+    return JobEnvelope(
+        job_id=row.id,
+        attempt=row.attempt,
+        tenant_id=row.tenant_id,
+        actor_id=row.actor_id,
+        trace_id=row.trace_id,
+        request_id=row.request_id,
+        payload=handler.parse(row.payload),
+    )
+
+
+def _log(row: Any, outcome: Outcome, seconds: float) -> None:
+    level = logging.INFO if outcome.status == Job.Status.COMPLETED else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
+    words = {Job.Status.QUEUED: "job failed, will be tried again"}
+    extra = {
+        "jobId": str(row.id),
+        "jobName": row.kind,
+        "attempt": row.attempt,
+        "ms": round(seconds * 1000, 1),
+    }
+    if outcome.error:
+        extra["error"] = outcome.error["code"]
+    logger.log(level, words.get(outcome.status, f"job {outcome.status}"), extra=extra)  # type: ignore[call-overload]
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise JobTimedOut in the main thread after `seconds`."""
+    previous = signal.signal(signal.SIGALRM, _raise_timed_out)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
+    raise JobTimedOut
+
+
+@contextlib.contextmanager
+def hard_limit(seconds: float) -> Iterator[None]:
+    """End the process when a batch overstays its timeouts and the grace, even with the interpreter locked.
+
+    faulthandler's watchdog is a C thread that needs no interpreter; it prints where the process was. The sweep
+    ends the attempt as `timed_out` when its lease lapses.
+    """
+    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__ or 2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def prepare_process(**_: Any) -> None:
+    """Ready a freshly forked django-q2 worker: Ctrl-C is the cluster's business, SIGTERM means drain."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda signum, frame: draining.begin())
+    connection.ensure_connection()

@@ -1,0 +1,10 @@
+-- Run for jobs that end without (another) attempt: expired, cancelled in the queue, or without their input.
+-- The caller has locked the rows.
+UPDATE jobs_job j
+   SET status = e.status,
+       error = e.error,
+       failed_at = CASE WHEN e.status = 'failed' THEN now() END,
+       cancelled_at = CASE WHEN e.status = 'cancelled' THEN now() END
+  FROM unnest(%(ids)s::uuid[], %(statuses)s::text[], %(errors)s::jsonb[]) AS e(id, status, error)
+ WHERE j.id = e.id AND j.status IN ('waiting', 'queued')
+RETURNING j.id, j.workflow_id, j.status, j.error, j.step_index

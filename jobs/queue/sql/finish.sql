@@ -1,0 +1,34 @@
+-- Run by whoever ends attempts: the runner, the workers' API, the sweep. Writes an outcome only where its
+-- lease is still the live one; an outcome that is not answered was stale and changed nothing.
+WITH outcome AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[], %(statuses)s::text[], %(results)s::jsonb[],
+                         %(errors)s::jsonb[], %(delays)s::float8[], %(losses)s::bool[])
+        AS o(id, lease_token, status, result, error, delay_seconds, was_lost)
+),
+held AS (
+    SELECT j.id FROM jobs_job j
+      JOIN outcome o ON o.id = j.id AND o.lease_token = j.lease_token
+     WHERE j.status = 'running'
+       -- the sweep may only end what has really lapsed: a renewal may have come since it looked
+       AND (NOT o.was_lost OR j.lease_expires_at < now())
+     ORDER BY j.id
+       FOR UPDATE OF j
+)
+UPDATE jobs_job j
+   SET status = o.status,
+       result = o.result,
+       error = o.error,
+       progress = CASE WHEN o.status = 'completed' THEN 100 ELSE j.progress END,
+       run_at = CASE WHEN o.status = 'queued' THEN now() + make_interval(secs => o.delay_seconds) ELSE j.run_at END,
+       batch_size = CASE WHEN o.was_lost THEN 1 ELSE j.batch_size END,
+       lease_token = NULL,
+       lease_expires_at = NULL,
+       cancel_requested_at = CASE WHEN o.status = 'queued' THEN NULL ELSE j.cancel_requested_at END,
+       completed_at = CASE WHEN o.status = 'completed' THEN now() END,
+       failed_at = CASE WHEN o.status = 'failed' THEN now() END,
+       cancelled_at = CASE WHEN o.status = 'cancelled' THEN now() END
+  FROM outcome o
+  JOIN held ON held.id = o.id
+ WHERE j.id = o.id
+RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.queue, j.payload, j.ctx, j.attempt, j.worker,
+          j.status, j.result, j.error, j.workflow_id, j.step_index, now() AS ended_at

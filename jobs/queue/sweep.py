@@ -1,0 +1,77 @@
+"""Puts right, once a second, what no process will end by itself: lapsed leases and expired jobs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F, Func, Q
+from django.db.models.functions import Now
+
+from jobs.models import Job
+from jobs.queue.claim import Lease
+from jobs.queue.finish import finish
+from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.workflows.advance import end_unstarted_jobs
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+SWEEP_LOCK = 0x5EEF  # advisory lock: one sweeper at a time over all hosts
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did, in jobs."""
+
+    lapsed: int = 0
+    expired: int = 0
+
+
+def sweep() -> Swept:
+    """Take back lapsed leases and end expired jobs; does nothing while another process sweeps."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
+        is_ours = cursor.fetchone()[0]
+        return Swept(lapsed=take_back_lapsed(), expired=end_expired()) if is_ours else Swept()
+
+
+def take_back_lapsed() -> int:
+    """End the attempts whose lease has lapsed: back to the queue at once, or failed when none is left."""
+    timeout = Func(F("timeout_seconds"), template="make_interval(secs => %(expressions)s)")
+    lapsed = Job.objects.filter(status=Job.Status.RUNNING, lease_expires_at__lt=Now())
+    overdue = lapsed.annotate(has_overrun=Q(started_at__lt=Now() - timeout)).order_by("lease_expires_at")
+    outcomes = [_outcome_of(job) for job in overdue[:BATCH]]
+    return len(finish(outcomes)) if outcomes else 0
+
+
+def _outcome_of(job: Any) -> Outcome:
+    lease = Lease(job.id, job.lease_token)
+    if job.cancel_requested_at:
+        error = make_error("cancelled", "Cancelled; its worker went away before it could stop.")
+        return Outcome(lease=lease, status=Job.Status.CANCELLED, error=error, was_lost=True)
+    if job.has_overrun:
+        error = make_error("timed_out", f"The attempt ran longer than {job.timeout_seconds} s.")
+        return failed_or_retried(job, lease, error, policy=policy_of(job), was_lost=True)
+    if job.attempts_left:
+        error = make_error("worker_lost", f"The worker {job.worker} stopped renewing its lease.")
+        return Outcome(lease=lease, status=Job.Status.QUEUED, error=error, was_lost=True)
+    error = make_error("poison", f"The last of {job.attempt} attempts took its worker {job.worker} with it.")
+    return Outcome(lease=lease, status=Job.Status.FAILED, error=error, was_lost=True)
+
+
+def end_expired() -> int:
+    """Fail the jobs that nobody began before they expired, and the workflows they belong to."""
+    with transaction.atomic():
+        expired = list(
+            Job.objects.filter(status__in=[Job.Status.WAITING, Job.Status.QUEUED], expires_at__lt=Now())
+            .order_by("id")[:BATCH]
+            .select_for_update(skip_locked=True)
+        )
+        if not expired:
+            return 0
+        return end_unstarted_jobs(
+            expired, Job.Status.FAILED, make_error("expired", "Nobody began the job before it expired.")
+        )

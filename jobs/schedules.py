@@ -1,0 +1,37 @@
+"""The platform's own recurring work, as code; django-q2's scheduler table follows it at every migrate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurring:
+    """A kind of job enqueued every `minutes`, never while the last one has not ended."""
+
+    name: str
+    kind: str
+    minutes: int
+
+
+SCHEDULES = [
+    Recurring(name="forget-workers", kind="system.forget_workers", minutes=60),
+]
+
+
+def sync_schedules(**_: Any) -> None:
+    """Make django-q2's Schedule rows what SCHEDULES says; a row keeps its next run."""
+    from django_q.models import Schedule
+
+    for recurring in SCHEDULES:
+        Schedule.objects.update_or_create(
+            name=recurring.name,
+            defaults={
+                "func": recurring.kind,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": recurring.minutes,
+                "cluster": "default",
+            },
+        )
+    Schedule.objects.exclude(name__in=[recurring.name for recurring in SCHEDULES]).delete()

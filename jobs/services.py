@@ -1,0 +1,139 @@
+"""What people and workers do to a job: the verbs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest, Now
+
+from jobs.errors import InvalidTransition, LeaseLost
+from jobs.models import Event, Job, Workflow
+from jobs.queue import wakeups
+from jobs.queue.claim import Lease, Renewal, renew
+from jobs.queue.finish import finish
+from jobs.queue.handlers import get_handler
+from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.workflows.advance import end_unstarted_jobs
+
+
+def cancel_job(job: Job, *, by: str) -> Job:
+    """Stop a job: at once where it has not begun, at its worker's next word where it runs.
+
+    Raises InvalidTransition when it has ended.
+    """
+    with transaction.atomic():
+        locked = Job.objects.select_for_update().get(pk=job.pk)
+        if locked.status == Job.Status.RUNNING:
+            Job.objects.filter(pk=job.pk).update(cancel_requested_at=Coalesce("cancel_requested_at", Now()))
+            _record(locked, Event.Type.CANCEL_REQUESTED, {"by": by})
+        elif locked.is_final:
+            raise InvalidTransition(
+                f"The job is {locked.status}; only a job that has not ended is cancelled."
+            )
+        else:
+            end_unstarted_jobs([locked], Job.Status.CANCELLED, make_error("cancelled", f"Cancelled by {by}."))
+            _record(locked, Event.Type.CANCELLED, {"by": by})
+    job.refresh_from_db()
+    return job
+
+
+def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | None = None) -> Job:
+    """Queue a failed or cancelled job again for one attempt more, perhaps with another payload.
+
+    The count of attempts goes on; the first payload is kept in `original_payload`, and who, why, before and
+    after in an event. A failed workflow runs again with its job. Raises InvalidTransition for a job that has
+    not ended so, or whose workflow can't go on, and InvalidInput for a payload its kind does not take.
+    """
+    if payload is not None and job.kind:
+        get_handler(job.kind).parse(payload)
+    with transaction.atomic():
+        locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+        if Job.Status.QUEUED not in Job.TRANSITIONS[Job.Status(locked.status)] or not locked.is_final:
+            raise InvalidTransition(f"The job is {locked.status}; only a failed or cancelled job is retried.")
+        _reopen_workflow(locked)
+        after = locked.payload if payload is None else payload
+        if after != locked.payload and locked.original_payload is None:
+            locked.original_payload = locked.payload
+        Job.objects.filter(pk=job.pk).update(
+            status=Job.Status.QUEUED,
+            payload=after,
+            original_payload=locked.original_payload,
+            max_attempts=Greatest("max_attempts", F("attempt") + 1),
+            run_at=Now(),
+            expires_at=None,
+            progress=0,
+            cancel_requested_at=None,
+            failed_at=None,
+            cancelled_at=None,
+        )
+        change = {} if after == locked.payload else {"before": locked.payload, "after": after}
+        _record(locked, Event.Type.RETRIED, {"by": by, "reason": reason, **change})
+        wakeups.announce_on_commit([(locked.tenant_id, locked.queue, locked.is_remote)])
+    job.refresh_from_db()
+    return job
+
+
+def _reopen_workflow(job: Job) -> None:
+    if job.workflow_id is None:
+        return
+    reopened = Workflow.objects.filter(pk=job.workflow_id, status=Workflow.Status.FAILED).update(
+        status=Workflow.Status.RUNNING, attempt=F("attempt") + 1, failed_at=None, error=None
+    )
+    if not reopened:
+        raise InvalidTransition("The job's workflow has not failed, so its job can't run again.")
+
+
+def heartbeat(job: Job, token: UUID) -> Renewal:
+    """Put off the end of a worker's lease; raises LeaseLost."""
+    renewal = renew([Lease(job.pk, token)]).get(job.pk)
+    if renewal is None:
+        raise LeaseLost("The lease is not this worker's any more; the job may be running elsewhere.")
+    return renewal
+
+
+def report_progress(job: Job, token: UUID, progress: int, message: str) -> Renewal:
+    """Note how far a worker is, in percent; renews its lease. Raises LeaseLost."""
+    with transaction.atomic():
+        renewal = heartbeat(job, token)
+        Job.objects.filter(pk=job.pk).update(progress=progress)
+        _record(job, Event.Type.PROGRESS, {"progress": progress, "message": message})
+    return renewal
+
+
+def append_log(job: Job, token: UUID, lines: list[str]) -> Renewal:
+    """Keep lines a worker has printed; renews its lease. Raises LeaseLost."""
+    with transaction.atomic():
+        renewal = heartbeat(job, token)
+        _record(job, Event.Type.LOG, {"lines": lines})
+    return renewal
+
+
+def complete_job(job: Job, token: UUID, result: Any) -> None:
+    """Store a worker's result; raises LeaseLost when the lease is not live."""
+    _finish_one(job, Outcome(lease=Lease(job.pk, token), status=Job.Status.COMPLETED, result=result))
+
+
+def fail_job(job: Job, token: UUID, code: str, message: str, *, is_retryable: bool) -> None:
+    """End a worker's attempt as failed, or as cancelled when that was asked; raises LeaseLost."""
+    lease = Lease(job.pk, token)
+    error = make_error(code, message)
+    if job.cancel_requested_at is not None:
+        _finish_one(job, Outcome(lease=lease, status=Job.Status.CANCELLED, error=error))
+    else:
+        _finish_one(
+            job, failed_or_retried(job, lease, error, policy=policy_of(job), is_retryable=is_retryable)
+        )
+
+
+def _finish_one(job: Job, outcome: Outcome) -> None:
+    if not finish([outcome]):
+        raise LeaseLost("The lease is not this worker's any more; nothing was stored.")
+
+
+def _record(job: Job, type_: str, data: dict[str, Any]) -> None:
+    Event.objects.create(
+        tenant_id=job.tenant_id, job_id=job.pk, workflow_id=job.workflow_id, type=type_, data=data
+    )

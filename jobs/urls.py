@@ -1,0 +1,48 @@
+"""Addresses of the ground floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpResponseBase
+from django.urls import URLPattern, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from jobs.api import artifacts, collections, health, jobs, workers, workflows
+from jobs.api.fields import WORKFLOW_ID
+
+JOB = r"(?P<job_id>[0-9a-f-]{36})"
+COLLECTION = r"(?P<collection_id>[0-9a-f-]{36})"
+
+
+def api(route: str, view: Callable[..., HttpResponseBase], name: str = "") -> URLPattern:
+    """An address of the API, with or without a slash at its end."""
+    return re_path(rf"^{route}/?$", view, name=name)
+
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    api("healthz", health.healthz),
+    api("readyz", health.readyz),
+    api("api/schema", SpectacularAPIView.as_view(), "schema"),
+    api("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    api("api/jobs", jobs.JobList.as_view(), "jobs"),
+    api("api/jobs/enqueue", jobs.EnqueueJob.as_view(), "enqueue"),
+    api(f"api/jobs/{JOB}", jobs.JobDetail.as_view(), "job"),
+    api(f"api/jobs/{JOB}/cancel", jobs.CancelJob.as_view()),
+    api(f"api/jobs/{JOB}/retry", jobs.RetryJob.as_view()),
+    api(f"api/jobs/{JOB}/heartbeat", workers.Heartbeat.as_view()),
+    api(f"api/jobs/{JOB}/progress", workers.Progress.as_view()),
+    api(f"api/jobs/{JOB}/log", workers.Log.as_view()),
+    api(f"api/jobs/{JOB}/complete", workers.Complete.as_view()),
+    api(f"api/jobs/{JOB}/fail", workers.Fail.as_view()),
+    api(f"api/jobs/{JOB}/artifacts/(?P<name>[^/]+)", artifacts.StoreArtifact.as_view()),
+    api("api/workers/claim", workers.Claim.as_view(), "claim"),
+    api("api/collections", collections.CollectionList.as_view(), "collections"),
+    api(f"api/collections/{COLLECTION}", collections.CollectionDetail.as_view(), "collection"),
+    api(f"(?:api/)?collections/{COLLECTION}/generations", collections.GenerationList.as_view()),
+    api("api/workflows", workflows.WorkflowList.as_view(), "workflows"),
+    api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})", workflows.WorkflowDetail.as_view(), "workflow"),
+    path("artifacts/<path:path>", artifacts.show_artifact, name="artifact"),
+]

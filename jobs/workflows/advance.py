@@ -1,0 +1,158 @@
+"""Moves workflows on when their jobs end, in the transaction that ended them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from jobs.models import Job, Workflow
+from jobs.queue import wakeups
+from jobs.queue.statements import jsonb, run
+from jobs.signals import FinishedWorkflow, announce
+from jobs.workflows.templates import UnknownName, resolve
+
+Lane = tuple[UUID | None, str, bool]
+
+
+@dataclass(slots=True)
+class Advance:
+    """What the end of some jobs has meant for their workflows."""
+
+    names: dict[UUID, str] = field(default_factory=dict)  # workflow_id by primary key
+    finished: list[FinishedWorkflow] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)  # where a next step has been queued
+
+
+@dataclass(slots=True)
+class _Decision:
+    """What is to be written, gathered over the batch."""
+
+    start: dict[UUID, Any] = field(default_factory=dict)  # payload by job
+    fail: dict[UUID, dict[str, Any]] = field(default_factory=dict)  # error by job that can't start
+    end: dict[UUID, tuple[str, list[str], dict[str, Any] | None]] = field(default_factory=dict)
+
+
+def advance_workflows(ended: Sequence[Any]) -> Advance:
+    """Queue the next steps of the workflows these jobs belong to, or end them.
+
+    `ended` are rows with `id`, `workflow_id`, `status`, `step_index` and `error`; rows of jobs that go back to
+    the queue only have their workflow named. The number of statements does not depend on how many there are.
+    """
+    keys = {row.workflow_id for row in ended if row.workflow_id}
+    if not keys:
+        return Advance()
+    # Locked in id order, after the jobs: everyone who locks both does it in this order.
+    workflows = {w.pk: w for w in Workflow.objects.filter(pk__in=keys).order_by("pk").select_for_update()}
+    advance = Advance(names={key: workflow.workflow_id for key, workflow in workflows.items()})
+    final = [row for row in ended if row.workflow_id and row.status != Job.Status.QUEUED]
+    if final:
+        steps = _steps_of({row.workflow_id for row in final})
+        decision = _Decision()
+        for row in final:
+            if workflows[row.workflow_id].status == Workflow.Status.RUNNING:
+                _decide(row, workflows[row.workflow_id], steps[row.workflow_id], decision)
+        _write(decision, advance)
+    return advance
+
+
+def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) -> int:
+    """End jobs that are waiting or queued (rows locked by the caller), and their workflows with them."""
+    ids = [job.pk for job in jobs]
+    rows = run("end_jobs", {"ids": ids, "statuses": [status] * len(ids), "errors": [jsonb(error)] * len(ids)})
+    advance = advance_workflows(rows)
+    announce([], advance.finished)
+    wakeups.announce_on_commit(advance.lanes)
+    return len(rows)
+
+
+def outputs_of(result: Any) -> list[str]:
+    """The http(s) URLs in a result, in order, each once."""
+    if isinstance(result, str):
+        return [result] if result.startswith(("http://", "https://")) else []
+    items = result.values() if isinstance(result, dict) else result if isinstance(result, list) else []
+    return list(dict.fromkeys(url for item in items for url in outputs_of(item)))
+
+
+def _steps_of(keys: set[UUID]) -> dict[UUID, list[Job]]:
+    steps: dict[UUID, list[Job]] = {key: [] for key in keys}
+    jobs = Job.objects.filter(workflow__in=keys).order_by("workflow", "step_index")
+    for job in jobs.only("workflow_id", "step_index", "step_name", "status", "payload", "result"):
+        steps[job.workflow_id].append(job)  # type: ignore[index]
+    return steps
+
+
+def _decide(row: Any, workflow: Workflow, steps: list[Job], decision: _Decision) -> None:
+    if row.status != Job.Status.COMPLETED:
+        decision.end[workflow.pk] = (row.status, [], row.error)
+        return
+    following = next((step for step in steps if step.status == Job.Status.WAITING), None)
+    if following is not None:
+        _decide_next(following, workflow, steps, decision)
+    elif all(step.status == Job.Status.COMPLETED for step in steps):
+        decision.end[workflow.pk] = (Workflow.Status.COMPLETED, outputs_of(steps[-1].result), None)
+
+
+def _decide_next(following: Job, workflow: Workflow, steps: list[Job], decision: _Decision) -> None:
+    results = {step.step_name: step.result for step in steps if step.status == Job.Status.COMPLETED}
+    try:
+        decision.start[following.pk] = resolve(following.payload, workflow.data.get("variables", {}), results)
+    except UnknownName as missing:
+        error = {
+            "code": "missing_input",
+            "message": f"Step {following.step_name!r} needs ${{{missing.args[0]}}}, which does not exist.",
+        }
+        decision.fail[following.pk] = error
+        decision.end[workflow.pk] = (Workflow.Status.FAILED, [], error)
+
+
+def _write(decision: _Decision, advance: Advance) -> None:
+    if decision.start:
+        rows = run(
+            "start_steps",
+            {"ids": list(decision.start), "payloads": [jsonb(p) for p in decision.start.values()]},
+        )
+        advance.lanes += [(row.tenant_id, row.queue, bool(row.service_required)) for row in rows]
+    if decision.fail:
+        run(
+            "end_jobs",
+            {
+                "ids": list(decision.fail),
+                "statuses": [Job.Status.FAILED] * len(decision.fail),
+                "errors": [jsonb(error) for error in decision.fail.values()],
+            },
+        )
+    if decision.end:
+        advance.finished += end_workflows(decision.end)
+
+
+def end_workflows(
+    ends: dict[UUID, tuple[str, list[str], dict[str, Any] | None]],
+) -> list[FinishedWorkflow]:
+    """End running workflows with (status, outputs, error) each; those that had ended already are left alone."""
+    rows = run(
+        "end_workflows",
+        {
+            "ids": list(ends),
+            "statuses": [status for status, _, _ in ends.values()],
+            "outputs": [jsonb(outputs) for _, outputs, _ in ends.values()],
+            "errors": [jsonb(error) for _, _, error in ends.values()],
+        },
+    )
+    return [
+        FinishedWorkflow(
+            pk=row.id,
+            tenant_id=row.tenant_id,
+            workflow_id=row.workflow_id,
+            attempt=row.attempt,
+            status=row.status,
+            miniapp_req=row.first_req,
+            outputs=row.outputs,
+            error=row.error,
+            total_steps=row.total_steps,
+            completed_steps=row.completed_steps,
+            ended_at=row.ended_at,
+        )
+        for row in rows
+    ]

@@ -53,6 +53,7 @@ def logging_dict(level: str) -> dict[str, Any]:
             # django-q2 gives itself a plain handler unless it finds one, and says much.
             "django-q": {"level": "WARNING"},
             "_granian": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
         },
     }
 

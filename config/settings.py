@@ -170,8 +170,8 @@ Q_CLUSTER = {
 # --- Web -------------------------------------------------------------------------------------------
 
 # Processes and threads of one `manage.py web`: each thread keeps a database connection.
-WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)
-WEB_THREADS = env.int("WEB_THREADS", default=4)
+WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
+WEB_THREADS = env.int("WEB_THREADS", default=2)
 
 # --- HTTP API --------------------------------------------------------------------------------------
 
@@ -239,6 +239,38 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "jobs.admin.overview.add_figures",
+    "SIDEBAR": {"navigation": "config.admin.navigation"},
+    "BORDER_RADIUS": "6px",
+    # Ink on paper: petrol over warm greys.
+    "COLORS": {
+        "base": {
+            "50": "oklch(98.4% .005 85)",
+            "100": "oklch(96.5% .006 84)",
+            "200": "oklch(92% .008 82)",
+            "300": "oklch(86.5% .010 78)",
+            "400": "oklch(70.9% .013 72)",
+            "500": "oklch(55.3% .015 68)",
+            "600": "oklch(44.4% .014 66)",
+            "700": "oklch(37% .013 64)",
+            "800": "oklch(27.5% .011 62)",
+            "900": "oklch(20.5% .009 60)",
+            "950": "oklch(14.5% .008 58)",
+        },
+        "primary": {
+            "50": "oklch(97.8% .013 210)",
+            "100": "oklch(94.5% .030 209)",
+            "200": "oklch(89% .055 209)",
+            "300": "oklch(81.5% .085 210)",
+            "400": "oklch(72.5% .105 212)",
+            "500": "oklch(61.5% .105 215)",
+            "600": "oklch(49.5% .090 219)",
+            "700": "oklch(42.5% .077 222)",
+            "800": "oklch(36% .064 225)",
+            "900": "oklch(31% .052 227)",
+            "950": "oklch(23.5% .042 229)",
+        },
+    },
 }
 
 # Set by the test suite: passwords are hashed cheaply there.

@@ -12,7 +12,7 @@ from jobs.api.permissions import scope_of
 class ScopedSchema(AutoSchema):
     """Adds the scope a call needs to its description, and the problem answers it may give."""
 
-    def get_description(self) -> str:  # type: ignore[override]  spectacular passes nothing
+    def get_description(self) -> str:  # type: ignore[override]
         text: str = super().get_description() or ""
         scope = scope_of(self.view, self.method)
         return f"{text}\n\nScope: `{scope}`." if scope else text

@@ -36,15 +36,26 @@ class LeaseKeeper:
         self._lost: set[UUID] = set()
         self._cancel_requested: set[UUID] = set()
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to renew, and to show up in the list of workers."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is still held lapses."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def hold(self, leases: Iterable[Lease]) -> None:
         """Keep these leases alive from now on."""
         with self._lock:
             self._held.update((lease.job_id, lease) for lease in leases)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
-            self._thread.start()
+        self.start()
 
     def let_go(self, leases: Iterable[Lease]) -> None:
         """Keep them alive no longer: they have ended, or somebody else has them."""
@@ -77,11 +88,11 @@ class LeaseKeeper:
             self._cancel_requested |= {key for key, answer in answers.items() if answer.is_cancel_requested}
 
     def _run(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(settings.LEASE_SECONDS / 3):
+        while not self._stopped.wait(settings.LEASE_SECONDS / 3):
             try:
                 self.renew_all()
             except Error:
                 # The next round tries again on a new connection; two may fail before a lease lapses.
                 logger.warning("leases not renewed", exc_info=True)
                 connection.close()
+        connection.close()

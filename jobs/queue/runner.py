@@ -21,6 +21,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django_q.conf import Conf
 
 from config.logging import HOSTNAME
 from config.tracing import Trace, bound_trace
@@ -60,6 +61,13 @@ def this_keeper(queue: str) -> LeaseKeeper:
         _keepers.clear()
         _keepers[pid] = LeaseKeeper(worker=f"{queue}@{HOSTNAME}:{pid}", queue=queue)
     return _keepers[pid]
+
+
+def stop_keeper() -> None:
+    """End this process's lease keeper (for a process that goes on with something else, as tests do)."""
+    for keeper in _keepers.values():
+        keeper.stop()
+    _keepers.clear()
 
 
 def work(queue: str) -> None:
@@ -229,4 +237,5 @@ def prepare_process(**_: Any) -> None:
     """Ready a freshly forked django-q2 worker: Ctrl-C is the cluster's business, SIGTERM means drain."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, frame: draining.begin())
+    this_keeper(Conf.CLUSTER_NAME).start()
     connection.ensure_connection()

@@ -30,7 +30,8 @@ class _Decision:
     """What is to be written, gathered over the batch."""
 
     start: dict[UUID, Any] = field(default_factory=dict)  # payload by job
-    fail: dict[UUID, dict[str, Any]] = field(default_factory=dict)  # error by job that can't start
+    # (status, error) by job that is not to start any more
+    stop: dict[UUID, tuple[str, dict[str, Any] | None]] = field(default_factory=dict)
     end: dict[UUID, tuple[str, list[str], dict[str, Any] | None]] = field(default_factory=dict)
 
 
@@ -86,6 +87,10 @@ def _steps_of(keys: set[UUID]) -> dict[UUID, list[Job]]:
 def _decide(row: Any, workflow: Workflow, steps: list[Job], decision: _Decision) -> None:
     if row.status != Job.Status.COMPLETED:
         decision.end[workflow.pk] = (row.status, [], row.error)
+        if row.status == Job.Status.CANCELLED:
+            # Nothing can start them any more; after a failure a retry can, so there they wait on.
+            waiting = [step for step in steps if step.status == Job.Status.WAITING]
+            decision.stop |= {step.pk: (row.status, row.error) for step in waiting}
         return
     following = next((step for step in steps if step.status == Job.Status.WAITING), None)
     if following is not None:
@@ -103,7 +108,7 @@ def _decide_next(following: Job, workflow: Workflow, steps: list[Job], decision:
             "code": "missing_input",
             "message": f"Step {following.step_name!r} needs ${{{missing.args[0]}}}, which does not exist.",
         }
-        decision.fail[following.pk] = error
+        decision.stop[following.pk] = (Job.Status.FAILED, error)
         decision.end[workflow.pk] = (Workflow.Status.FAILED, [], error)
 
 
@@ -114,13 +119,13 @@ def _write(decision: _Decision, advance: Advance) -> None:
             {"ids": list(decision.start), "payloads": [jsonb(p) for p in decision.start.values()]},
         )
         advance.lanes += [(row.tenant_id, row.queue, bool(row.service_required)) for row in rows]
-    if decision.fail:
+    if decision.stop:
         run(
             "end_jobs",
             {
-                "ids": list(decision.fail),
-                "statuses": [Job.Status.FAILED] * len(decision.fail),
-                "errors": [jsonb(error) for error in decision.fail.values()],
+                "ids": list(decision.stop),
+                "statuses": [status for status, _ in decision.stop.values()],
+                "errors": [jsonb(error) for _, error in decision.stop.values()],
             },
         )
     if decision.end:

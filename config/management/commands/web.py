@@ -11,7 +11,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 
 from config.logging import logging_dict
 
-# Requests that wait for a free thread; beyond it the server lets new connections wait in its backlog.
+# Connections one process takes on; more wait in the backlog.
 BACKPRESSURE = 1_024
 
 
@@ -30,8 +30,9 @@ class Command(BaseCommand):
             interface=Interfaces.ASGI,
             workers=settings.WEB_PROCESSES,
             loop=Loops.uvloop,
-            http=HTTPModes.auto,
+            http=HTTPModes.http1,
             websockets=False,
+            backlog=2_048,
             backpressure=BACKPRESSURE,
             respawn_failed_workers=True,
             workers_kill_timeout=30,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +21,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.postgres import release
 from jobs.queue.handlers import served_queues
+
+logger = logging.getLogger("affidavit.up")
 
 RESTART_AFTER_SECONDS = 1.0
 # What runs may finish; what still runs after this is killed and taken over when its lease lapses.
@@ -75,6 +79,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         url = f"http://{f'[{bind}]' if ':' in bind else bind}:{port}"
+        refuse_taken_port(bind, port)
         # Links lead to where this listens, unless the operator says otherwise.
         os.environ.setdefault("PUBLIC_URL", url)
         call_command("migrate", interactive=False, verbosity=0)
@@ -111,7 +116,7 @@ class Command(BaseCommand):
         if time.monotonic() - process.started_at < RESTART_AFTER_SECONDS:
             return
         assert process.popen is not None
-        self.say("process died, restarting", name=process.name, exit_code=process.popen.returncode)
+        self.say("process died, restarting", program=process.name, exit_code=process.popen.returncode)
         process.kill_what_is_left()
         process.start()
 
@@ -127,9 +132,17 @@ class Command(BaseCommand):
         self.say("stopped")
 
     def say(self, message: str, **fields: Any) -> None:
-        import logging
+        logger.warning(message, extra=fields)
 
-        logging.getLogger("affidavit.up").warning(message, extra=fields)
+
+def refuse_taken_port(bind: str, port: int) -> None:
+    """The web server shares its port among its processes, so it would share it with a stranger without a word."""
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            raise CommandError(f"Port {port} of {bind} can't be had: {error.strerror}.") from error
 
 
 def _is_ready(url: str) -> bool:

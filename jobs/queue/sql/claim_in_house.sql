@@ -22,7 +22,7 @@ due AS (
       CROSS JOIN LATERAL (
           SELECT id, kind, batch_size, priority, run_at FROM jobs_job
            WHERE status = 'queued' AND service_required = '' AND queue = %(queue)s
-             AND priority = levels.priority AND run_at <= now()
+             AND priority = levels.priority AND run_at <= statement_timestamp()
            ORDER BY run_at, id LIMIT %(window)s) j
      LIMIT %(window)s
 ),
@@ -42,8 +42,8 @@ UPDATE jobs_job j
    SET status = 'running',
        attempt = j.attempt + 1,
        lease_token = gen_random_uuid(),
-       lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
-       started_at = now(),
+       lease_expires_at = statement_timestamp() + make_interval(secs => %(lease_seconds)s),
+       started_at = statement_timestamp(),
        worker = %(worker)s,
        progress = 0
   FROM picked

@@ -21,7 +21,7 @@ due AS (
           SELECT id, priority, run_at FROM jobs_job
            WHERE status = 'queued' AND service_required <> '' AND tenant_id = %(tenant)s
              AND service_required = levels.service
-             AND priority = levels.priority AND run_at <= now()
+             AND priority = levels.priority AND run_at <= statement_timestamp()
            ORDER BY run_at, id LIMIT %(window)s) j
 ),
 picked AS (
@@ -36,8 +36,8 @@ UPDATE jobs_job j
    SET status = 'running',
        attempt = j.attempt + 1,
        lease_token = gen_random_uuid(),
-       lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
-       started_at = now(),
+       lease_expires_at = statement_timestamp() + make_interval(secs => %(lease_seconds)s),
+       started_at = statement_timestamp(),
        worker = %(worker)s,
        progress = 0
   FROM picked

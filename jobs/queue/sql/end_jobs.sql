@@ -3,8 +3,8 @@
 UPDATE jobs_job j
    SET status = e.status,
        error = e.error,
-       failed_at = CASE WHEN e.status = 'failed' THEN now() END,
-       cancelled_at = CASE WHEN e.status = 'cancelled' THEN now() END
+       failed_at = CASE WHEN e.status = 'failed' THEN statement_timestamp() END,
+       cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END
   FROM unnest(%(ids)s::uuid[], %(statuses)s::text[], %(errors)s::jsonb[]) AS e(id, status, error)
  WHERE j.id = e.id AND j.status IN ('waiting', 'queued')
 RETURNING j.id, j.workflow_id, j.status, j.error, j.step_index

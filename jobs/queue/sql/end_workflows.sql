@@ -3,9 +3,9 @@ UPDATE jobs_workflow w
    SET status = e.status,
        outputs = e.outputs,
        error = e.error,
-       completed_at = CASE WHEN e.status = 'completed' THEN now() END,
-       failed_at = CASE WHEN e.status = 'failed' THEN now() END,
-       cancelled_at = CASE WHEN e.status = 'cancelled' THEN now() END
+       completed_at = CASE WHEN e.status = 'completed' THEN statement_timestamp() END,
+       failed_at = CASE WHEN e.status = 'failed' THEN statement_timestamp() END,
+       cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END
   FROM unnest(%(ids)s::uuid[], %(statuses)s::text[], %(outputs)s::jsonb[], %(errors)s::jsonb[])
        AS e(id, status, outputs, error)
  WHERE w.id = e.id AND w.status = 'running'
@@ -13,4 +13,4 @@ RETURNING w.id, w.tenant_id, w.workflow_id, w.attempt, w.status, w.miniapp_req, 
           w.total_steps,
           (SELECT count(*) FROM jobs_job j WHERE j.workflow_id = w.id AND j.status = 'completed') AS completed_steps,
           (SELECT j.ctx -> 'miniapp_req' FROM jobs_job j WHERE j.workflow_id = w.id AND j.step_index = 0) AS first_req,
-          now() AS ended_at
+          statement_timestamp() AS ended_at

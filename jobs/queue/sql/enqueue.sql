@@ -6,7 +6,7 @@ INSERT INTO jobs_job (
     actor_id, workflow_id, step_index, step_name, is_cleanup_evaluated, status_category, problem_type)
 SELECT n.id, n.tenant_id, n.kind, n.service_required, n.queue, n.payload, n.ctx, n.priority, n.singleton_key,
        n.status, 0, n.max_attempts, coalesce(n.run_at, statement_timestamp()),
-       now() + make_interval(secs => n.expires_in_seconds), n.timeout_seconds, n.batch_size, '', 0,
+       statement_timestamp() + make_interval(secs => n.expires_in_seconds), n.timeout_seconds, n.batch_size, '', 0,
        n.trace_id, n.request_id, n.actor_id, n.workflow_id, n.step_index, n.step_name, false, '', ''
   FROM unnest(%(id)s::uuid[], %(tenant_id)s::uuid[], %(kind)s::text[], %(service_required)s::text[],
               %(queue)s::text[], %(payload)s::jsonb[], %(ctx)s::jsonb[], %(priority)s::int[],

@@ -10,7 +10,7 @@ held AS (
       JOIN outcome o ON o.id = j.id AND o.lease_token = j.lease_token
      WHERE j.status = 'running'
        -- the sweep may only end what has really lapsed: a renewal may have come since it looked
-       AND (NOT o.was_lost OR j.lease_expires_at < now())
+       AND (NOT o.was_lost OR j.lease_expires_at < statement_timestamp())
      ORDER BY j.id
        FOR UPDATE OF j
 )
@@ -19,16 +19,16 @@ UPDATE jobs_job j
        result = o.result,
        error = o.error,
        progress = CASE WHEN o.status = 'completed' THEN 100 ELSE j.progress END,
-       run_at = CASE WHEN o.status = 'queued' THEN now() + make_interval(secs => o.delay_seconds) ELSE j.run_at END,
+       run_at = CASE WHEN o.status = 'queued' THEN statement_timestamp() + make_interval(secs => o.delay_seconds) ELSE j.run_at END,
        batch_size = CASE WHEN o.was_lost THEN 1 ELSE j.batch_size END,
        lease_token = NULL,
        lease_expires_at = NULL,
        cancel_requested_at = CASE WHEN o.status = 'queued' THEN NULL ELSE j.cancel_requested_at END,
-       completed_at = CASE WHEN o.status = 'completed' THEN now() END,
-       failed_at = CASE WHEN o.status = 'failed' THEN now() END,
-       cancelled_at = CASE WHEN o.status = 'cancelled' THEN now() END
+       completed_at = CASE WHEN o.status = 'completed' THEN statement_timestamp() END,
+       failed_at = CASE WHEN o.status = 'failed' THEN statement_timestamp() END,
+       cancelled_at = CASE WHEN o.status = 'cancelled' THEN statement_timestamp() END
   FROM outcome o
   JOIN held ON held.id = o.id
  WHERE j.id = o.id
 RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.queue, j.payload, j.ctx, j.attempt, j.worker,
-          j.status, j.result, j.error, j.workflow_id, j.step_index, now() AS ended_at
+          j.status, j.result, j.error, j.workflow_id, j.step_index, statement_timestamp() AS ended_at

@@ -11,7 +11,7 @@ WITH RECURSIVE levels AS (
              ORDER BY j.priority DESC LIMIT 1)
       FROM levels WHERE levels.priority IS NOT NULL
 )
-SELECT extract(epoch FROM min(next.run_at) - now())::float8 AS seconds
+SELECT extract(epoch FROM min(next.run_at) - statement_timestamp())::float8 AS seconds
   FROM levels
   CROSS JOIN LATERAL (
       SELECT run_at FROM jobs_job

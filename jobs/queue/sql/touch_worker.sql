@@ -2,5 +2,5 @@
 INSERT INTO jobs_worker AS w (tenant_id, worker_id, services, queue)
 VALUES (%(tenant)s, %(worker)s, %(services)s, %(queue)s)
 ON CONFLICT (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), worker_id) DO UPDATE
-   SET last_seen_at = now(), services = excluded.services, queue = excluded.queue
- WHERE w.last_seen_at < now() - interval '10 seconds' OR w.services <> excluded.services
+   SET last_seen_at = statement_timestamp(), services = excluded.services, queue = excluded.queue
+ WHERE w.last_seen_at < statement_timestamp() - interval '10 seconds' OR w.services <> excluded.services

@@ -1,0 +1,84 @@
+"""What the demo shows: bars and a table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+class Screen:
+    """Writes for people on a terminal and for programs everywhere else."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show that something is under way."""
+        if self.console.is_terminal:
+            with self.console.status(text):
+                yield
+        else:
+            self.say(text)
+            yield
+
+    def watch(self, states: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        """Show a workflow's jobs while they run; the last state."""
+        with _bars(self.console) as bars:
+            rows: dict[str, TaskID] = {}
+            told: dict[str, str] = {}
+            for workflow in states:
+                for job in workflow["jobs"]:
+                    self._show(job, bars, rows, told)
+        return workflow
+
+    def _show(
+        self, job: dict[str, Any], bars: Progress, rows: dict[str, TaskID], told: dict[str, str]
+    ) -> None:
+        if self.console.is_terminal:
+            if job["id"] not in rows:
+                rows[job["id"]] = bars.add_task("", total=100)
+            words = f"{job['step_name']:<8} {job['status']:<10} {job['worker']}"
+            bars.update(rows[job["id"]], completed=job["progress"], description=words)
+        elif told.get(job["id"]) != job["status"]:
+            told[job["id"]] = job["status"]
+            self.say(f"{job['step_name']}: {job['status']}")
+
+    def evidence(
+        self, workflow: dict[str, Any], attestations: list[dict[str, Any]], pictures: list[str]
+    ) -> None:
+        """Everything that the run has left; each attestation key on a line of its own, unwrapped."""
+        table = Table("", "", show_header=False, title="Evidence", title_justify="left")
+        rows = [("workflow", f"{workflow['workflow_id']}  {workflow['status']}")]
+        rows += [
+            (
+                f"job {job['step_name']}",
+                f"{job['id']}  {job['status']}, attempt {job['attempt']} by {job['worker']}",
+            )
+            for job in workflow["jobs"]
+        ]
+        rows += [("picture", path) for path in pictures]
+        rows += [("trace id", workflow["trace_id"])]
+        for name, value in rows:
+            if self.console.is_terminal:
+                table.add_row(name, value)
+            else:
+                self.say(f"{name}: {value}")
+        if self.console.is_terminal:
+            self.console.print(table)
+            self.say("Attestations")
+        for attestation in attestations:
+            self.say(attestation["attestation_key"])
+
+
+def _bars(console: Console) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)

@@ -1,0 +1,159 @@
+"""`manage.py demo`: starts everything, pushes one real generation through, shows what it left."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from jobs.demo import accounts
+from jobs.demo.generation import Client, DemoFailed, check_evidence
+from jobs.demo.screen import Screen
+from jobs.models import Scope
+
+START_SECONDS = 90.0
+RUN_SECONDS = 120.0
+STOP_SECONDS = 40.0
+PROMPTS = [
+    ("sunset over a quiet ocean", "realistic"),
+    ("aurora above winter mountains", "watercolor"),
+    ("night city in the rain", "neon"),
+]
+
+
+class Command(BaseCommand):
+    help = "Run the whole platform with an example worker and push one real generation through it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--once", action="store_true", help="stop when the run is complete; the exit code tells"
+        )
+        parser.add_argument("--port", type=int, help="default: 8000, or a free one")
+
+    def handle(self, *args: Any, once: bool, port: int | None, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+        screen = Screen()
+        url = f"http://127.0.0.1:{port or free_port(8000)}"
+        log = settings.DATA_DIR / "demo.log"
+        try:
+            with (
+                log.open("wb") as output,
+                running(["manage.py", "up", "--port", url.rsplit(":", 1)[1]], output),
+            ):
+                with screen.waiting("Starting database, web server and cluster …"):
+                    wait_until_ready(url, log)
+                self.run(screen, url, output, once=once)
+        except DemoFailed as error:
+            raise CommandError(f"{error} The log is {log}.") from error
+        except KeyboardInterrupt:
+            screen.say("Stopped.")
+
+    def run(self, screen: Screen, url: str, output: Any, *, once: bool) -> None:
+        password = accounts.ensure_operator()
+        tenant = accounts.ensure_tenant()
+        key = accounts.replace_key(tenant, "demo", *Scope)
+        worker_key = accounts.replace_key(tenant, "demo art worker", Scope.WORK)
+        worker = ["examples/art_worker.py", "--url", url, "--worker-id", "art-1"]
+        with running(worker, output, AFFIDAVIT_API_KEY=worker_key) as process:
+            self.generate(screen, Client(url, key), lambda: process.poll() is None)
+            if password:
+                screen.say(f"Operator account, shown this once: {accounts.OPERATOR} / {password}")
+            if not once:
+                screen.say(f"API key of this run: {key}")
+                stay(screen, url)
+
+    def generate(self, screen: Screen, client: Client, is_worker_alive: Callable[[], bool]) -> None:
+        prompt, style = random.choice(PROMPTS)  # noqa: S311  a picture, no secret
+        variables = {"prompt": prompt, "style": style, "seed": random.randrange(10_000)}  # noqa: S311
+        accepted = client.generate(variables, user_id="user-demo")
+        screen.say(f"Submitted {accepted['workflow_id']}: {variables}")
+        workflow = screen.watch(
+            client.watch(accepted["workflow_id"], within_seconds=RUN_SECONDS, is_worker_alive=is_worker_alive)
+        )
+        attestations = client.attestations(workflow["workflow_id"])
+        check_evidence(workflow, attestations)
+        for output in workflow["outputs"]:
+            client.picture(output)
+        screen.evidence(workflow, attestations, [stored_path(output) for output in workflow["outputs"]])
+
+
+def free_port(preferred: int) -> int:
+    """`preferred` when nothing listens there, else a free one."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise CommandError("There is no free port.")
+
+
+@contextmanager
+def running(command: list[str], output: Any, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python program of this repository beside us, in a session of its own, and end it politely."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,  # Ctrl-C is ours, and they are asked to stop in order
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait_until_ready(url: str, log: Path) -> None:
+    """Wait for /readyz; raises DemoFailed when it takes too long."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise DemoFailed("The platform did not become ready.")
+
+
+def stored_path(url: str) -> str:
+    """Where an output of ours lies on this machine."""
+    path = urlsplit(url).path.removeprefix(settings.MEDIA_URL)
+    return str(Path(settings.MEDIA_ROOT) / path)
+
+
+def stay(screen: Screen, url: str) -> None:
+    """Keep everything up until Ctrl-C."""
+    screen.say(f"Monitor:  {url}/admin/")
+    screen.say(f"API:      {url}/api/docs")
+    screen.say("Ctrl-C stops everything.")
+    while True:
+        time.sleep(1)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,31 @@
+"""Errors outside the API's own views."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from config import problems
+
+
+def test_an_error_nobody_foresaw_is_a_problem_with_its_trace(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*args: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("jobs.api.health.JsonResponse", explode)
+    client.raise_request_exception = False
+
+    response = client.get("/healthz")
+
+    assert response.status_code == 500
+    assert response["Content-Type"] == problems.CONTENT_TYPE
+    assert response.json()["trace_id"] == response["X-Trace-Id"]
+    assert "boom" not in response.text
+
+
+def test_in_the_admin_a_person_gets_a_page(client: Client) -> None:
+    response = client.get("/admin/nothing/", follow=True)
+
+    assert response["Content-Type"].startswith("text/html")

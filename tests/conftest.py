@@ -1,0 +1,70 @@
+"""What every test may use: a tenant, and a client that calls the API with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from jobs.models import Tenant
+from jobs.queue.runner import stop_keeper
+from tests.factories import make_key, make_tenant
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_root() -> None:
+    """WhiteNoise warns of a folder that collectstatic has not made yet."""
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_keeper_left() -> Iterator[None]:
+    """A test that ran jobs leaves no thread behind that renews leases in the next one's database."""
+    yield
+    stop_keeper()
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    return make_tenant("acme")
+
+
+@pytest.fixture
+def other_tenant(db: None) -> Tenant:
+    return make_tenant("globex")
+
+
+class ApiClient(Client):
+    """Django's client, speaking JSON with an API key."""
+
+    def __init__(self, key: str = "") -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        super().__init__(headers=headers)
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        call = getattr(self, method.lower())
+        return call(path, data=body, content_type="application/json", headers=names)
+
+
+@pytest.fixture
+def api(tenant: Tenant) -> ApiClient:
+    """The API as tenant `acme`, with every scope."""
+    return ApiClient(make_key(tenant)[1])
+
+
+@pytest.fixture
+def api_as() -> Callable[..., ApiClient]:
+    """The API as any tenant with any scopes: `api_as(tenant, "read")`."""
+
+    def make(owner: Tenant, *scopes: str) -> ApiClient:
+        return ApiClient(make_key(owner, *scopes)[1])
+
+    return make
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run fault tests at their full length")

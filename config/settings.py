@@ -236,6 +236,15 @@ UNFOLD = {
     "SITE_HEADER": "Affidavit",
     "SITE_SUBHEADER": "jobs, attested",
     "SITE_SYMBOL": "verified",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+            "%3Crect width='16' height='16' rx='4' fill='%2300687d'/%3E"
+            "%3Cpath d='M4 8l3 3 5-6' fill='none' stroke='white' stroke-width='2'/%3E%3C/svg%3E",
+        }
+    ],
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

@@ -6,11 +6,12 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
+from attestations.models import Attestation
 from jobs.ids import uuid7
-from jobs.models import ApiKey, Collection, Job, Tenant, Workflow
+from jobs.models import ApiKey, Collection, Event, Job, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
 from jobs.tenancy.services import create_api_key, create_tenant
 

@@ -1,0 +1,7 @@
+"""Admin pages of the middle floor; importing them registers them."""
+
+from __future__ import annotations
+
+from attestations.admin import attestations
+
+__all__ = ["attestations"]

@@ -1,0 +1,138 @@
+"""Attestations: their list, their page, and what they add to the pages of jobs and workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from attestations.models import Attestation
+from jobs.admin.displays import badge, copyable, link, moment, page_url, titled
+from jobs.admin.documents import document
+from jobs.admin.filters import CreatedFilter, TenantFilter
+from jobs.admin.outputs import outputs
+from jobs.admin.records import RecordAdmin
+from jobs.admin.searches import NAMESAKES_MAX, as_uuid, named_workflows, newest
+from jobs.admin.sections import job_sections, workflow_sections
+from jobs.models import Job, Tenant, Workflow
+from jobs.workflows.advance import outputs_of
+
+SECTION_MAX = 200
+
+
+@admin.register(Attestation)
+class AttestationAdmin(RecordAdmin):
+    list_display = ["what", "state", "entity", "tenant_slug", "made_by", "created", "expires"]
+    list_display_links = ["what"]
+    list_filter = ["status", CreatedFilter, "attestation_type", TenantFilter]
+    list_deferred = ("attestation_data", "digest")
+    search_fields = ["attestation_key"]
+    search_help_text = "Key, job, workflow, worker"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attestation]:
+        rows: QuerySet[Attestation] = super().get_queryset(request)
+        return rows.select_related("tenant")
+
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        if key := as_uuid(term):
+            return rows.filter(Q(job=key) | Q(workflow=key))
+        if workflows := named_workflows(term):
+            return rows.filter(workflow__in=workflows)
+        if keyed := keyed_attestations(term):
+            return rows.filter(pk__in=keyed)
+        return newest(rows).filter(Q(worker_id__startswith=term) | Q(workflow_key__startswith=term))
+
+    @admin.display(description="Attestation")
+    def what(self, attestation: Attestation) -> SafeString:
+        return titled(attestation.get_attestation_type_display(), attestation.attestation_key)
+
+    @admin.display(description="Outcome")
+    def state(self, attestation: Attestation) -> SafeString:
+        return badge(attestation.status)
+
+    @admin.display(description="Of")
+    def entity(self, attestation: Attestation) -> str:
+        return f"{attestation.entity_type}, attempt {attestation.retry_attempt + 1}"
+
+    @admin.display(description="Tenant", empty_value="platform")
+    def tenant_slug(self, attestation: Attestation) -> str | None:
+        return attestation.tenant.slug if attestation.tenant else None
+
+    @admin.display(description="Worker", empty_value="–")
+    def made_by(self, attestation: Attestation) -> str | None:
+        return attestation.worker_id or None
+
+    @admin.display(description="Created")
+    def created(self, attestation: Attestation) -> SafeString | None:
+        return moment(attestation.created_at)
+
+    @admin.display(description="Kept until")
+    def expires(self, attestation: Attestation) -> SafeString | None:
+        return moment(attestation.expires_at)
+
+    def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        attestation: Attestation = record
+        # Looked for, not followed: what an attestation speaks of may be gone.
+        job = Job.objects.only("kind", "service_required").filter(pk__in=[attestation.job_id]).first()
+        workflow = Workflow.objects.only("workflow_id").filter(pk__in=[attestation.workflow_id]).first()
+        data = attestation.attestation_data if isinstance(attestation.attestation_data, dict) else {}
+        facts = [
+            ("Key", copyable(attestation.attestation_key)),
+            ("SHA-256", copyable(attestation.digest)),
+            ("Job", link(job) or attestation.job_id),
+            ("Workflow", link(workflow) or attestation.workflow_key),
+            ("Tenant", link(attestation.tenant) or "platform"),
+            ("Worker", attestation.worker_id),
+            ("Attempt", attestation.retry_attempt + 1),
+            ("Created", moment(attestation.created_at)),
+            ("Kept until", moment(attestation.expires_at)),
+        ]
+        return {
+            "heading": attestation.get_attestation_type_display(),
+            "badges": [badge(attestation.status), badge("intact" if attestation.is_intact else "altered")],
+            "is_intact": attestation.is_intact,
+            "found_digest": attestation.compute_digest(),
+            "facts": [(name, value) for name, value in facts if value not in (None, "")],
+            "documents": [document("Document", attestation.as_document())],
+            "outputs": outputs(outputs_of(data.get("result") or data.get("workflow_outputs"))),
+        }
+
+
+def keyed_attestations(key: str) -> list[int]:
+    """The attestations of this key: one per tenant, by the index that begins with the tenant."""
+    tenants = Tenant.objects.values("pk")
+    keyed = Attestation.objects.filter(attestation_key=key)
+    found = [keyed.filter(tenant__in=tenants), keyed.filter(tenant=None)]
+    return [pk for rows in found for pk in rows.order_by().values_list("pk", flat=True)[:NAMESAKES_MAX]]
+
+
+def attestations_of_job(request: HttpRequest, job: Job) -> str:
+    return _section(request, Attestation.objects.filter(job=job).order_by("id"))
+
+
+def attestations_of_workflow(request: HttpRequest, workflow: Workflow) -> str:
+    return _section(request, Attestation.objects.of_workflow(workflow))
+
+
+def _section(request: HttpRequest, attestations: QuerySet[Attestation]) -> str:
+    model_admin = admin.site.get_model_admin(Attestation)
+    if not model_admin.has_view_or_change_permission(request):
+        return ""
+    rows = [
+        {
+            "url": page_url(attestation),
+            "title": titled(attestation.get_attestation_type_display(), attestation.attestation_key),
+            "badge": badge(attestation.status),
+            "at": moment(attestation.created_at),
+        }
+        for attestation in attestations.defer("attestation_data", "digest")[:SECTION_MAX]
+    ]
+    return render_to_string("admin/attestations/attestation/section.html", {"rows": rows})
+
+
+job_sections.append(attestations_of_job)
+workflow_sections.append(attestations_of_workflow)

@@ -1,0 +1,8 @@
+"""Admin pages of the ground floor, one file per noun; importing them registers them."""
+
+from __future__ import annotations
+
+from config import accounts
+from jobs.admin import api_keys, collections, events, jobs, tenants, workers, workflows
+
+__all__ = ["accounts", "api_keys", "collections", "events", "jobs", "tenants", "workers", "workflows"]

@@ -1,0 +1,126 @@
+"""Events: their list, and the story they make on the page of a job or workflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from jobs.admin.displays import link, moment
+from jobs.admin.documents import document
+from jobs.admin.filters import CreatedFilter, TenantFilter
+from jobs.admin.records import RecordAdmin
+from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.models import Event
+
+LINES_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a story."""
+
+    at: datetime
+    type: str
+    text: str
+
+
+def story_of(latest_first: QuerySet[Event]) -> list[Line]:
+    """The last LINES_MAX lines that these events make, the oldest first."""
+    events = list(latest_first[:LINES_MAX])
+    lines = [Line(event.created_at, event.type, text) for event in reversed(events) for text in _texts(event)]
+    return lines[-LINES_MAX:]
+
+
+def _texts(event: Event) -> list[str]:
+    data = event.data if isinstance(event.data, dict) else {}
+    by = data.get("by", "somebody")
+    match event.type:
+        case Event.Type.LOG:
+            return [str(line) for line in data.get("lines", [])]
+        case Event.Type.PROGRESS:
+            return [f"{data.get('progress', 0)} % {data.get('message', '')}".strip()]
+        case Event.Type.CANCEL_REQUESTED:
+            return [f"{by} asked it to stop."]
+        case Event.Type.CANCELLED:
+            return [f"{by} cancelled it."]
+        case Event.Type.RETRIED:
+            edited = ", with another payload" if "after" in data else ""
+            reason = f": {data['reason']}" if data.get("reason") else "."
+            return [f"{by} had it tried again{edited}{reason}"]
+    return [str(data)]
+
+
+@admin.register(Event)
+class EventAdmin(RecordAdmin):
+    list_display = ["what", "text", "tenant_slug", "on_job", "on_workflow", "created"]
+    list_display_links = ["what"]
+    list_filter = ["type", CreatedFilter, TenantFilter]
+    search_fields = ["id"]
+    search_help_text = "Job or workflow"
+    ordering = ["-id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        rows: QuerySet[Event] = super().get_queryset(request)
+        # By joins: what an event speaks of may be gone. Of it, no more than its name is needed.
+        return rows.select_related("tenant", "job", "workflow").only(
+            "type",
+            "data",
+            "created_at",
+            "tenant__slug",
+            "job__kind",
+            "job__service_required",
+            "workflow__workflow_id",
+        )
+
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        if key := as_uuid(term):
+            return rows.filter(Q(job=key) | Q(workflow=key))
+        if workflows := named_workflows(term):
+            return rows.filter(workflow__in=workflows)
+        return newest(rows).filter(pk=int(term)) if term.isdecimal() and len(term) < 19 else rows.none()
+
+    @admin.display(description="Event")
+    def what(self, event: Event) -> str:
+        return event.get_type_display()
+
+    @admin.display(description="Text")
+    def text(self, event: Event) -> str:
+        first, *others = _texts(event) or [""]
+        return f"{first[:120]} (+{len(others)})" if others else first[:120]
+
+    @admin.display(description="Tenant", empty_value="platform")
+    def tenant_slug(self, event: Event) -> str | None:
+        return event.tenant.slug if event.tenant else None
+
+    @admin.display(description="Job", empty_value="–")
+    def on_job(self, event: Event) -> SafeString | None:
+        return link(event.job, event.job.name) if event.job else None
+
+    @admin.display(description="Workflow", empty_value="–")
+    def on_workflow(self, event: Event) -> SafeString | None:
+        return link(event.workflow)
+
+    @admin.display(description="When")
+    def created(self, event: Event) -> SafeString | None:
+        return moment(event.created_at)
+
+    def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        event: Event = record
+        facts = [
+            ("Type", event.get_type_display()),
+            ("When", moment(event.created_at)),
+            ("Tenant", link(event.tenant) or "platform"),
+            ("Job", link(event.job)),
+            ("Workflow", link(event.workflow)),
+        ]
+        return {
+            "heading": _texts(event)[0][:200] if _texts(event) else event.get_type_display(),
+            "facts": [(name, value) for name, value in facts if value],
+            "documents": [document("Data", event.data)],
+        }

@@ -1,0 +1,266 @@
+"""Jobs: their list, their page, and the operator's verbs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+
+from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled
+from jobs.admin.documents import document
+from jobs.admin.events import story_of
+from jobs.admin.filters import CreatedFilter, KindFilter, ServiceFilter, TenantFilter
+from jobs.admin.outputs import outputs
+from jobs.admin.records import RecordAdmin
+from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.sections import job_sections
+from jobs.errors import DomainError
+from jobs.models import Job
+from jobs.services import cancel_job, retry_job
+from jobs.workflows.advance import outputs_of
+
+# Each job is a transaction of its own, and the confirmation names every one: more would outlast a request.
+BULK_MAX = 500
+SHOWN_ELSEWHERE = {"miniapp_req", "workflow_id"}  # of a job's ctx
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """What an operator may ask for: the action's name, the question, the service, what came of it."""
+
+    action: str
+    title: str
+    question: str
+    is_grave: bool
+    takes_reason: bool
+    run: Callable[[Job, str, str], Job]
+    outcome: Callable[[Job], str]
+
+
+CANCEL = Verb(
+    action="cancel_jobs",
+    title="Cancel",
+    question="What has not begun ends at once, with its workflow; what runs is asked to stop.",
+    is_grave=True,
+    takes_reason=False,
+    run=lambda job, by, reason: cancel_job(job, by=by),
+    outcome=lambda job: "cancelled" if job.is_final else "asked to stop",
+)
+RETRY = Verb(
+    action="retry_jobs",
+    title="Retry",
+    question="Each is queued again for one attempt more; the count of attempts goes on.",
+    is_grave=False,
+    takes_reason=True,
+    run=lambda job, by, reason: retry_job(job, by=by, reason=reason),
+    outcome=lambda job: "queued again",
+)
+
+
+@admin.register(Job)
+class JobAdmin(RecordAdmin):
+    list_display = ["what", "state", "tenant_slug", "attempts", "held_by", "created", "took", "problem"]
+    list_display_links = ["what"]
+    list_filter = ["status", CreatedFilter, TenantFilter, KindFilter, ServiceFilter, "problem_type"]
+    list_deferred = (
+        "payload",
+        "original_payload",
+        "ctx",
+        "result",
+        "error",
+        "problem_details",
+        "workflow__miniapp_req",
+        "workflow__data",
+        "workflow__outputs",
+        "workflow__error",
+        "workflow__retry_execution_data",
+        "workflow__problem_details",
+    )
+    search_fields = ["id"]
+    search_help_text = "Id, workflow, trace, user, worker, kind"
+    actions = ["cancel_jobs", "retry_jobs"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        rows: QuerySet[Job] = super().get_queryset(request)
+        return rows.select_related("tenant", "workflow")
+
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        if key := as_uuid(term):
+            return rows.filter(Q(pk=key) | Q(workflow=key))
+        if workflows := named_workflows(term):
+            return rows.filter(workflow__in=workflows)
+        return newest(rows).filter(
+            Q(trace_id=term)
+            | Q(request_id=term)
+            | Q(actor_id=term)
+            | Q(workflow__user_id=term)
+            | Q(worker__startswith=term)
+            | Q(kind=term)
+            | Q(service_required=term)
+        )
+
+    @admin.display(description="Job")
+    def what(self, job: Job) -> SafeString:
+        return titled(f"{job.name} · {job.step_name}" if job.step_name else job.name, str(job.pk))
+
+    @admin.display(description="Status")
+    def state(self, job: Job) -> SafeString:
+        return badge(state_of(job))
+
+    @admin.display(description="Tenant", empty_value="platform")
+    def tenant_slug(self, job: Job) -> str | None:
+        return job.tenant.slug if job.tenant else None
+
+    @admin.display(description="Attempt")
+    def attempts(self, job: Job) -> str:
+        return f"{job.attempt} of {job.max_attempts}"
+
+    @admin.display(description="Worker", empty_value="–")
+    def held_by(self, job: Job) -> str | None:
+        return job.worker or None
+
+    @admin.display(description="Created")
+    def created(self, job: Job) -> SafeString | None:
+        return moment(job.created_at)
+
+    @admin.display(description="Took", empty_value="–")
+    def took(self, job: Job) -> str | None:
+        length = duration_of(job)
+        return span(length) if length is not None else None
+
+    @admin.display(description="Problem", empty_value="–")
+    def problem(self, job: Job) -> str | None:
+        return job.get_problem_type_display() or None
+
+    @admin.action(permissions=["operate"], description="Cancel selected jobs")
+    def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self.act(request, queryset, CANCEL)
+
+    @admin.action(permissions=["operate"], description="Retry selected jobs")
+    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self.act(request, queryset, RETRY)
+
+    def act(self, request: HttpRequest, queryset: QuerySet[Job], verb: Verb) -> HttpResponse | None:
+        """Ask first; once confirmed, do it job by job and tell how many were done, how many refused and why."""
+        jobs = list(queryset[:BULK_MAX])
+        if "confirmed" not in request.POST:
+            return self.ask(request, jobs, verb)
+        done: Counter[str] = Counter()
+        refused: Counter[str] = Counter()
+        reason = request.POST.get("reason", "")[:1_000]
+        for job in jobs:
+            try:
+                changed = verb.run(job, request.user.get_username(), reason)
+            except DomainError as error:
+                refused[error.detail] += 1
+            else:
+                done[verb.outcome(changed)] += 1
+                self.log_change(request, changed, f"{verb.title}: {verb.outcome(changed)}. {reason}".strip())
+        if gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(jobs):
+            refused["No longer among those this list shows."] += gone
+        self.tell(request, done, refused)
+        return HttpResponseRedirect(page_url(jobs[0])) if jobs and "from_page" in request.POST else None
+
+    def ask(self, request: HttpRequest, jobs: list[Job], verb: Verb) -> TemplateResponse:
+        is_all = request.POST.get("select_across") == "1"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{verb.title} {len(jobs)} job{'' if len(jobs) == 1 else 's'}?",
+            "opts": self.opts,
+            "verb": verb,
+            "rows": [(job, self.what(job), badge(state_of(job))) for job in jobs],
+            "is_capped": is_all and len(jobs) == BULK_MAX,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "from_page": "from_page" in request.POST,
+            "back": page_url(jobs[0]) if jobs and "from_page" in request.POST else request.get_full_path(),
+        }
+        return TemplateResponse(request, "admin/jobs/job/confirm.html", context)
+
+    def tell(self, request: HttpRequest, done: Counter[str], refused: Counter[str]) -> None:
+        for outcome, count in done.items():
+            self.message_user(request, f"{_jobs(count)} {outcome}.", messages.SUCCESS)
+        for why, count in refused.items():
+            self.message_user(request, f"{_jobs(count)} refused: {why}", messages.WARNING)
+
+    def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        job: Job = record
+        may_operate = self.has_operate_permission(request)
+        documents = [
+            document("Request", _as_dict(job.ctx).get("miniapp_req")),
+            document("Payload", job.payload),
+            document("Result", job.result),
+        ]
+        others = {key: value for key, value in _as_dict(job.ctx).items() if key not in SHOWN_ELSEWHERE}
+        more = [
+            document("Payload before it was edited", job.original_payload),
+            document("Other context", others),
+            document("What the evaluator found", job.problem_details),
+        ]
+        return {
+            "job": job,
+            "badges": [badge(state_of(job))] + ([badge(job.status_category)] if job.status_category else []),
+            "facts": facts_of(job),
+            "documents": documents + [extra for extra in more if not extra.is_empty],
+            "outputs": outputs(outputs_of(job.result)),
+            "story": story_of(job.events.order_by("-id")),
+            "sections": [section(request, job) for section in job_sections],
+            "cancel": CANCEL if may_operate and not job.is_final else None,
+            "retry": RETRY if may_operate and job.status in ("failed", "cancelled") else None,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+
+
+def state_of(job: Job) -> str:
+    """A job's status; a running one that is asked to stop is shown so."""
+    is_stopping = job.status == Job.Status.RUNNING and job.cancel_requested_at is not None
+    return "cancelling" if is_stopping else job.status
+
+
+def facts_of(job: Job) -> list[tuple[str, Any]]:
+    """What stands at the top of a job's page; what is not known is left out."""
+    took = duration_of(job)
+    is_running = job.status == Job.Status.RUNNING
+    is_queued = job.status == Job.Status.QUEUED
+    facts: list[tuple[str, Any]] = [
+        ("Job", copyable(str(job.pk))),
+        ("Trace", copyable(job.trace_id)),
+        ("Tenant", link(job.tenant) or "platform"),
+        ("Workflow", link(job.workflow)),
+        ("Step", f"{(job.step_index or 0) + 1}: {job.step_name}" if job.step_name else None),
+        ("User", job.workflow.user_id if job.workflow else None),
+        ("Attempt", f"{job.attempt} of {job.max_attempts}"),
+        ("Worker", job.worker),
+        ("Queue", job.queue),
+        ("Priority", job.priority),
+        ("Created", moment(job.created_at)),
+        ("Due", moment(job.run_at) if is_queued else None),
+        ("Expires", moment(job.expires_at) if not job.is_final else None),
+        ("Started", moment(job.started_at)),
+        ("Lease ends", moment(job.lease_expires_at) if is_running else None),
+        ("Asked to stop", moment(job.cancel_requested_at)),
+        ("Ended", moment(job.ended_at)),
+        ("Took", span(took) if took is not None else None),
+        ("May take", f"{job.timeout_seconds} s an attempt"),
+        ("Singleton key", job.singleton_key),
+        ("Request", job.request_id),
+        ("Actor", job.actor_id),
+        ("Problem", job.get_problem_type_display()),
+        ("Evaluated", moment(job.evaluated_at)),
+    ]
+    return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job" if count == 1 else f"{count} jobs"

@@ -1,0 +1,14 @@
+"""What upper floors add to the pages of jobs and workflows, which know nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from jobs.models import Job, Workflow
+
+# A section gives its HTML, empty for an account that may not see it. `admin/` modules of upper floors append.
+job_sections: list[Callable[[HttpRequest, Job], SafeString | str]] = []
+workflow_sections: list[Callable[[HttpRequest, Workflow], SafeString | str]] = []

@@ -1,0 +1,169 @@
+"""Workflows: their list and their page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled
+from jobs.admin.documents import document
+from jobs.admin.events import story_of
+from jobs.admin.filters import CreatedFilter, TenantFilter
+from jobs.admin.outputs import outputs
+from jobs.admin.records import RecordAdmin
+from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.sections import workflow_sections
+from jobs.models import Collection, Event, Job, Workflow
+
+STEPS_MAX = 100  # as many as a workflow may have
+
+
+@admin.register(Workflow)
+class WorkflowAdmin(RecordAdmin):
+    list_display = ["what", "state", "tenant_slug", "user", "steps", "told", "created", "took", "problem"]
+    list_display_links = ["what"]
+    list_filter = ["status", CreatedFilter, "kind", TenantFilter, "problem_type", "notification_status"]
+    list_deferred = (
+        "miniapp_req",
+        "data",
+        "outputs",
+        "error",
+        "retry_execution_data",
+        "problem_details",
+        "collection__steps",
+    )
+    search_fields = ["workflow_id"]
+    search_help_text = "Id, workflow, trace, user, session"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Workflow]:
+        rows: QuerySet[Workflow] = super().get_queryset(request)
+        # The collection too: it may be gone, which only a join forgives.
+        return rows.select_related("tenant", "collection")
+
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        if key := as_uuid(term):
+            return rows.filter(Q(pk=key) | Q(pk__in=named_workflows(term)))
+        if workflows := named_workflows(term):
+            return rows.filter(pk__in=workflows)
+        return newest(rows).filter(
+            Q(trace_id=term)
+            | Q(request_id=term)
+            | Q(user_id=term)
+            | Q(session_id=term)
+            | Q(workflow_id__startswith=term)
+        )
+
+    @admin.display(description="Workflow")
+    def what(self, workflow: Workflow) -> SafeString:
+        made_with = f" · {workflow.collection}" if workflow.collection else ""
+        return titled(workflow.workflow_id, f"{workflow.kind}{made_with}")
+
+    @admin.display(description="Status")
+    def state(self, workflow: Workflow) -> SafeString:
+        return badge(workflow.status)
+
+    @admin.display(description="Tenant")
+    def tenant_slug(self, workflow: Workflow) -> str:
+        return workflow.tenant.slug
+
+    @admin.display(description="User", empty_value="–")
+    def user(self, workflow: Workflow) -> str | None:
+        return workflow.user_id or None
+
+    @admin.display(description="Steps")
+    def steps(self, workflow: Workflow) -> int:
+        return workflow.total_steps
+
+    @admin.display(description="User told", empty_value="–")
+    def told(self, workflow: Workflow) -> SafeString | None:
+        is_quiet = workflow.notification_status == Workflow.NotificationStatus.NONE
+        return None if is_quiet else badge(workflow.notification_status)
+
+    @admin.display(description="Created")
+    def created(self, workflow: Workflow) -> SafeString | None:
+        return moment(workflow.created_at)
+
+    @admin.display(description="Took", empty_value="–")
+    def took(self, workflow: Workflow) -> str | None:
+        return span(workflow.ended_at - workflow.created_at) if workflow.ended_at else None
+
+    @admin.display(description="Problem", empty_value="–")
+    def problem(self, workflow: Workflow) -> str | None:
+        return workflow.get_problem_type_display() or None
+
+    def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        workflow: Workflow = record
+        steps = workflow.jobs.order_by("step_index").defer("payload", "original_payload", "ctx", "result")
+        documents = [
+            document("Request", workflow.miniapp_req),
+            document("Started with", workflow.data),
+            document("Outputs", workflow.outputs),
+        ]
+        more = [
+            document("What the evaluator found", workflow.problem_details),
+            document("Retried with", workflow.retry_execution_data),
+        ]
+        categories = [workflow.status_category] if workflow.status_category else []
+        return {
+            "workflow": workflow,
+            "badges": [badge(word) for word in [workflow.status, *categories]],
+            "facts": facts_of(workflow),
+            "steps": [_step(job) for job in steps[:STEPS_MAX]],
+            "documents": documents + [extra for extra in more if not extra.is_empty],
+            "outputs": outputs(workflow.outputs),
+            "story": story_of(Event.objects.filter(workflow=workflow, job=None).order_by("-id")),
+            "sections": [section(request, workflow) for section in workflow_sections],
+        }
+
+
+def facts_of(workflow: Workflow) -> list[tuple[str, Any]]:
+    """What stands at the top of a workflow's page; what is not known is left out."""
+    facts: list[tuple[str, Any]] = [
+        ("Workflow", copyable(workflow.workflow_id)),
+        ("Trace", copyable(workflow.trace_id)),
+        ("Tenant", link(workflow.tenant)),
+        ("Kind", workflow.kind),
+        ("Collection", _collection(workflow)),
+        ("User", workflow.user_id),
+        ("Session", workflow.session_id),
+        ("User told", badge(workflow.notification_status)),
+        ("Run", workflow.attempt),
+        ("Priority", workflow.priority),
+        ("Created", moment(workflow.created_at)),
+        ("Ended", moment(workflow.ended_at)),
+        ("Took", span(workflow.ended_at - workflow.created_at) if workflow.ended_at else None),
+        ("Last retry", workflow.last_retry_attempt),
+        ("Retry completed", moment(workflow.retry_completed_at)),
+        ("Request", workflow.request_id),
+        ("Actor", workflow.actor_id),
+        ("Key", copyable(str(workflow.pk))),
+        ("Problem", workflow.get_problem_type_display()),
+        ("Evaluated", moment(workflow.evaluated_at)),
+    ]
+    return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _collection(workflow: Workflow) -> Any:
+    """A link to the collection; its name as it was when the collection is gone."""
+    collection: Collection | None = workflow.collection
+    if collection is not None:
+        return link(collection)
+    data = workflow.data if isinstance(workflow.data, dict) else {}
+    return (
+        f"{data.get('collection_name', workflow.collection_id)} (deleted)" if workflow.collection_id else None
+    )
+
+
+def _step(job: Job) -> dict[str, Any]:
+    took = duration_of(job)
+    return {
+        "job": job,
+        "url": page_url(job),
+        "badge": badge(job.status),
+        "took": span(took) if took is not None else "",
+        "error": job.error if job.status != Job.Status.COMPLETED else None,
+    }

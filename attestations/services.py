@@ -11,8 +11,8 @@ from django.conf import settings
 from psycopg.types.json import Jsonb
 
 from attestations.models import Attestation
-from jobs.queue.statements import run
 from jobs.signals import FinishedAttempt, FinishedWorkflow
+from jobs.statements import run
 
 SQL = Path(__file__).parent / "sql"
 PLAIN_COLUMNS = (

@@ -9,7 +9,7 @@ from django.utils.module_loading import autodiscover_modules
 
 class JobsConfig(AppConfig):
     name = "jobs"
-    verbose_name = "Jobs"
+    verbose_name = "Work"
 
     def ready(self) -> None:
         from django_q.signals import post_spawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from config import accounts
 from jobs.admin import api_keys, collections, events, jobs, tenants, workers, workflows
 
-__all__ = ["accounts", "api_keys", "collections", "events", "jobs", "tenants", "workers", "workflows"]
+__all__ = ["api_keys", "collections", "events", "jobs", "tenants", "workers", "workflows"]

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from jobs.models import Collection, Tenant, Worker
-from jobs.queue import handlers
+from jobs.queue.handlers import registered_kinds
 
 CHOICES_MAX = 100
 ROWS_MAX = 500  # of workers and of collections that are asked for their services
@@ -74,7 +74,7 @@ class KindFilter(SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [(kind, kind) for kind in sorted(handlers._handlers)[:CHOICES_MAX]]
+        return [(kind, kind) for kind in registered_kinds()[:CHOICES_MAX]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(kind=self.value()) if self.value() else queryset

@@ -24,7 +24,7 @@ from jobs.admin.searches import as_uuid, named_workflows, newest
 from jobs.admin.sections import job_sections
 from jobs.errors import DomainError
 from jobs.models import Job
-from jobs.services import cancel_job, retry_job
+from jobs.services.jobs import cancel_job, retry_job
 from jobs.workflows.advance import outputs_of
 
 # Each job is a transaction of its own, and the confirmation names every one: more would outlast a request.

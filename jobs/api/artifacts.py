@@ -25,7 +25,7 @@ from jobs.api.parsers import BodyTooLarge
 from jobs.api.workers import JobReport, LeaseSerializer
 from jobs.content_types import INLINE, PREFIX_BYTES, UNKNOWN, content_type_of_name, sniff
 from jobs.errors import InvalidInput
-from jobs.services import heartbeat
+from jobs.services.jobs import heartbeat
 
 CHUNK = 256 * 1024
 # No dot first, no separators: the name can't lead out of its folder.

@@ -22,7 +22,7 @@ from jobs.api.jobs import key_of
 from jobs.api.workflows import WorkflowDetailSerializer
 from jobs.errors import CollectionExists
 from jobs.models import Collection
-from jobs.workflows.services import GenerationRequest, start_generation
+from jobs.services.workflows import GenerationRequest, start_generation
 from jobs.workflows.templates import unknown_names
 
 MAX_STEPS = 100

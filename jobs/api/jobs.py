@@ -22,8 +22,8 @@ from jobs.api.fields import INT4_MAX, WORKFLOW_ID, NameField, ObjectField, Stric
 from jobs.models import ApiKey, Job, Tenant
 from jobs.queue.enqueue import NewJob, enqueue_job, enqueue_jobs
 from jobs.queue.handlers import get_handler
-from jobs.services import cancel_job, retry_job
-from jobs.workflows.services import Step, start_workflow
+from jobs.services.jobs import cancel_job, retry_job
+from jobs.services.workflows import Step, start_workflow
 
 
 class NewJobSerializer(StrictSerializer):

@@ -18,7 +18,7 @@ from jobs.models import Job
 from jobs.queue.claim import Renewal, claim_remote
 from jobs.queue.leases import touch_worker
 from jobs.queue.wakeups import topic_of
-from jobs.services import append_log, complete_job, fail_job, heartbeat, report_progress
+from jobs.services.jobs import append_log, complete_job, fail_job, heartbeat, report_progress
 
 MAX_LINES = 1_000
 MAX_LINE_CHARS = 10_000

@@ -24,9 +24,9 @@ from config.longpoll import CHANNEL
 from jobs.models import Job
 from jobs.queue import draining
 from jobs.queue.enqueue import enqueue_job
-from jobs.queue.statements import run
 from jobs.queue.sweep import sweep
 from jobs.queue.wakeups import topic_of
+from jobs.statements import run
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from jobs.queue.statements import run
+from jobs.statements import run
 
 # A claim looks this many batches deep, so that several processes claiming at once don't all see the same rows.
 WINDOW_BATCHES = 4

@@ -17,7 +17,7 @@ from jobs.models import Job
 from jobs.models.jobs import default_max_attempts
 from jobs.queue import wakeups
 from jobs.queue.handlers import get_handler
-from jobs.queue.statements import jsonb, run
+from jobs.statements import jsonb, run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -14,8 +14,8 @@ from jobs.models import Job
 from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
 from jobs.queue.outcomes import Outcome, make_error
-from jobs.queue.statements import jsonb, run
 from jobs.signals import FinishedAttempt, announce
+from jobs.statements import jsonb, run
 from jobs.workflows.advance import advance_workflows
 
 logger = logging.getLogger(__name__)
@@ -97,3 +97,13 @@ def finished_attempt(row: Any, workflow_names: dict[UUID, str]) -> FinishedAttem
         workflow_id=workflow_names.get(row.workflow_id, ""),
         ended_at=row.ended_at,
     )
+
+
+def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) -> int:
+    """End jobs that are waiting or queued (rows locked by the caller), and their workflows with them."""
+    ids = [job.pk for job in jobs]
+    rows = run("end_jobs", {"ids": ids, "statuses": [status] * len(ids), "errors": [jsonb(error)] * len(ids)})
+    advance = advance_workflows(rows)
+    announce([], advance.finished)
+    wakeups.announce_on_commit(advance.lanes)
+    return len(rows)

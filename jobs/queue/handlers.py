@@ -146,6 +146,11 @@ def get_handler(kind: str, *, pointer: str = "/kind") -> Handler:
     return found
 
 
+def registered_kinds() -> list[str]:
+    """Every kind that has a handler, by name."""
+    return sorted(_handlers)
+
+
 def served_queues() -> list[str]:
     """The queues that some handler uses, in the order of the settings."""
     used = {registered.queue for registered in _handlers.values()}

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from jobs.queue.claim import Lease, renew
-from jobs.queue.statements import run
+from jobs.statements import run
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ from django.db.models.functions import Now
 
 from jobs.models import Job
 from jobs.queue.claim import Lease
-from jobs.queue.finish import finish
+from jobs.queue.finish import end_unstarted_jobs, finish
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
-from jobs.workflows.advance import end_unstarted_jobs
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import hmac
 import secrets
 import string
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_CHARS, SECRET_CHARS, CHECK_CHARS = 8, 43, 6
@@ -19,7 +19,7 @@ class KeyText:
     """A key in clear: what the caller holds, and the id it is looked up by."""
 
     id: str
-    text: str
+    text: str = field(repr=False)  # a repr ends in logs and tracebacks
 
     @property
     def digest(self) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from jobs.models import Job, Workflow
-from jobs.queue import wakeups
-from jobs.queue.statements import jsonb, run
-from jobs.signals import FinishedWorkflow, announce
+from jobs.signals import FinishedWorkflow
+from jobs.statements import jsonb, run
 from jobs.workflows.templates import UnknownName, resolve
 
 Lane = tuple[UUID | None, str, bool]
@@ -56,16 +55,6 @@ def advance_workflows(ended: Sequence[Any]) -> Advance:
                 _decide(row, workflows[row.workflow_id], steps[row.workflow_id], decision)
         _write(decision, advance)
     return advance
-
-
-def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) -> int:
-    """End jobs that are waiting or queued (rows locked by the caller), and their workflows with them."""
-    ids = [job.pk for job in jobs]
-    rows = run("end_jobs", {"ids": ids, "statuses": [status] * len(ids), "errors": [jsonb(error)] * len(ids)})
-    advance = advance_workflows(rows)
-    announce([], advance.finished)
-    wakeups.announce_on_commit(advance.lanes)
-    return len(rows)
 
 
 def outputs_of(result: Any) -> list[str]:

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from attestations.models import Attestation
 from jobs.models import Tenant
-from jobs.services import complete_job, fail_job
+from jobs.services.jobs import complete_job, fail_job
 from tests.factories import claim_one, make_attestation, make_job, make_superuser, make_workflow
 
 LIST = reverse("admin:attestations_attestation_changelist")

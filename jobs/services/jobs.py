@@ -13,10 +13,9 @@ from jobs.errors import InvalidTransition, LeaseLost
 from jobs.models import Event, Job, Workflow
 from jobs.queue import wakeups
 from jobs.queue.claim import Lease, Renewal, renew
-from jobs.queue.finish import finish
+from jobs.queue.finish import end_unstarted_jobs, finish
 from jobs.queue.handlers import get_handler
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
-from jobs.workflows.advance import end_unstarted_jobs
 
 
 def cancel_job(job: Job, *, by: str) -> Job:

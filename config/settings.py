@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config.logging import configure_logging
@@ -248,6 +249,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda request: static("affidavit/monitor.css")],
     "DASHBOARD_CALLBACK": "jobs.admin.overview.add_figures",
     "SIDEBAR": {"navigation": "config.admin.navigation"},
     "BORDER_RADIUS": "6px",

@@ -10,6 +10,8 @@ from typing import Any
 
 LOOKS_LIKE_FLOAT = re.compile(r"\d(\.\d|e\+)")
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical_json(value: Any) -> bytes:
     """Encode `value` as UTF-8 JSON: keys sorted by code point, no white space, no float that is an integer.
@@ -27,10 +29,6 @@ def canonical_json(value: Any) -> bytes:
 def digest_of(value: Any) -> str:
     """SHA-256 of the canonical JSON, 64 hex digits."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
-
-
-def _encode(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _with_whole_numbers(value: Any) -> Any:

@@ -8,26 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from psycopg.types.json import Jsonb
 
+from attestations.canonical import digest_of
 from attestations.models import Attestation
+from attestations.models.attestations import document_of
 from jobs.signals import FinishedAttempt, FinishedWorkflow
-from jobs.statements import run
+from jobs.statements import batch, run
 
 SQL = Path(__file__).parent / "sql"
-PLAIN_COLUMNS = (
-    "tenant_id",
-    "job_id",
-    "workflow_id",
-    "attestation_key",
-    "attestation_type",
-    "entity_type",
-    "workflow_key",
-    "worker_id",
-    "status",
-    "retry_attempt",
-    "expires_at",
-)
 
 
 def attest_finished_work(
@@ -37,15 +25,13 @@ def attest_finished_work(
     attestations = [_of_attempt(attempt) for attempt in attempts if attempt.is_attested]
     attestations += [_of_workflow(workflow) for workflow in workflows]
     if attestations:
-        run("attest", _columns(attestations), folder=SQL)
+        run("attest", {"attestations": batch(attestations)}, folder=SQL)
 
 
-def _columns(attestations: Sequence[Attestation]) -> dict[str, list[Any]]:
-    """The parameters of attest.sql."""
-    columns = {name: [getattr(row, name) for row in attestations] for name in PLAIN_COLUMNS}
-    columns["attestation_data"] = [Jsonb(row.attestation_data) for row in attestations]
-    columns["digest"] = [row.compute_digest() for row in attestations]
-    return columns
+def _sealed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of attest.sql with the digest of the document it will be shown as."""
+    row["digest"] = digest_of(document_of(row))
+    return row
 
 
 def attestation_key(kind: str, name: str, earlier: int) -> str:
@@ -53,66 +39,72 @@ def attestation_key(kind: str, name: str, earlier: int) -> str:
     return f"{kind}:{name}:attempt-{earlier}" if earlier else f"{kind}:{name}"
 
 
-def _of_attempt(attempt: FinishedAttempt) -> Attestation:
+def _of_attempt(attempt: FinishedAttempt) -> dict[str, Any]:
     is_completed = attempt.outcome == Attestation.Status.COMPLETED
     earlier = attempt.attempt - 1
     word = "worker-completion" if is_completed else "worker-failure"
     asked = (
         {"service_required": attempt.service_required} if attempt.service_required else {"kind": attempt.kind}
     )
-    return Attestation(
-        tenant_id=attempt.tenant_id,
-        job_id=attempt.job_id,
-        workflow_id=attempt.workflow_pk,
-        attestation_key=attestation_key(word, f"job-{attempt.job_id}", earlier),
-        attestation_type=(
-            Attestation.Type.WORKER_COMPLETION if is_completed else Attestation.Type.WORKER_FAILURE
-        ),
-        entity_type=Attestation.EntityType.JOB,
-        workflow_key=attempt.workflow_id,
-        worker_id=attempt.worker,
-        status=attempt.outcome,
-        retry_attempt=earlier,
-        attestation_data={
-            "miniapp_req": attempt.ctx.get("miniapp_req"),
-            "emprops_req_payload": {**asked, "payload": attempt.payload},
-            **(
-                {"result": attempt.result, "completed_at": _millis(attempt.ended_at)}
-                if is_completed
-                else {"error": attempt.error, "failed_at": _millis(attempt.ended_at)}
+    return _sealed(
+        {
+            "tenant_id": attempt.tenant_id,
+            "job_id": attempt.job_id,
+            "workflow_id": attempt.workflow_pk,
+            "attestation_key": attestation_key(word, f"job-{attempt.job_id}", earlier),
+            "attestation_type": (
+                Attestation.Type.WORKER_COMPLETION if is_completed else Attestation.Type.WORKER_FAILURE
             ),
-        },
-        expires_at=_expiry(attempt.ended_at),
+            "entity_type": Attestation.EntityType.JOB,
+            "workflow_key": attempt.workflow_id,
+            "worker_id": attempt.worker,
+            "status": attempt.outcome,
+            "retry_attempt": earlier,
+            "attestation_data": {
+                "miniapp_req": attempt.ctx.get("miniapp_req"),
+                "emprops_req_payload": {**asked, "payload": attempt.payload},
+                **(
+                    {"result": attempt.result, "completed_at": _millis(attempt.ended_at)}
+                    if is_completed
+                    else {"error": attempt.error, "failed_at": _millis(attempt.ended_at)}
+                ),
+            },
+            "expires_at": _expiry(attempt.ended_at),
+        }
     )
 
 
-def _of_workflow(workflow: FinishedWorkflow) -> Attestation:
+def _of_workflow(workflow: FinishedWorkflow) -> dict[str, Any]:
     is_completed = workflow.status == Attestation.Status.COMPLETED
     earlier = workflow.attempt - 1
     word = "workflow-completion" if is_completed else "workflow-failure"
-    return Attestation(
-        tenant_id=workflow.tenant_id,
-        workflow_id=workflow.pk,
-        attestation_key=attestation_key(word, workflow.workflow_id, earlier),
-        attestation_type=(
-            Attestation.Type.WORKFLOW_COMPLETION if is_completed else Attestation.Type.WORKFLOW_FAILURE
-        ),
-        entity_type=Attestation.EntityType.WORKFLOW,
-        workflow_key=workflow.workflow_id,
-        status=workflow.status,
-        retry_attempt=earlier,
-        attestation_data={
-            "miniapp_req": workflow.miniapp_req,
-            "workflow_outputs": workflow.outputs,
-            "total_steps": workflow.total_steps,
-            "completed_steps": workflow.completed_steps,
-            **(
-                {"completed_at": _millis(workflow.ended_at)}
-                if is_completed
-                else {"error": workflow.error, "failed_at": _millis(workflow.ended_at)}
+    return _sealed(
+        {
+            "tenant_id": workflow.tenant_id,
+            "job_id": None,
+            "worker_id": "",
+            "workflow_id": workflow.pk,
+            "attestation_key": attestation_key(word, workflow.workflow_id, earlier),
+            "attestation_type": (
+                Attestation.Type.WORKFLOW_COMPLETION if is_completed else Attestation.Type.WORKFLOW_FAILURE
             ),
-        },
-        expires_at=_expiry(workflow.ended_at),
+            "entity_type": Attestation.EntityType.WORKFLOW,
+            "workflow_key": workflow.workflow_id,
+            "status": workflow.status,
+            "retry_attempt": earlier,
+            "attestation_data": {
+                "miniapp_req": workflow.miniapp_req,
+                "workflow_outputs": workflow.outputs,
+                "total_steps": workflow.total_steps,
+                "completed_steps": workflow.completed_steps,
+                **(
+                    {"completed_at": _millis(workflow.ended_at)}
+                    if is_completed
+                    else {"error": workflow.error, "failed_at": _millis(workflow.ended_at)}
+                ),
+            },
+            "expires_at": _expiry(workflow.ended_at),
+        }
     )
 
 

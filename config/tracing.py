@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-import structlog
 from django.http import HttpRequest, HttpResponseBase
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -33,6 +32,8 @@ class Trace:
 
 
 _current: ContextVar[Trace | None] = ContextVar("affidavit_trace", default=None)
+_NOTHING: dict[str, str | None] = {}
+_fields: ContextVar[dict[str, str | None]] = ContextVar("affidavit_log_fields", default=_NOTHING)
 
 
 def new_trace_id() -> str:
@@ -49,13 +50,22 @@ def current_trace() -> Trace:
 def bound_trace(trace: Trace, **fields: str | None) -> Iterator[None]:
     """Log every line inside with this trace and `fields` (tenantId, actorId …)."""
     token = _current.set(trace)
+    before = _fields.set({"traceId": trace.trace_id, "requestId": trace.request_id or None, **fields})
     try:
-        with structlog.contextvars.bound_contextvars(
-            traceId=trace.trace_id, requestId=trace.request_id or None, **fields
-        ):
-            yield
+        yield
     finally:
+        _fields.reset(before)
         _current.reset(token)
+
+
+def bind_fields(**fields: str | None) -> None:
+    """Log these fields too, until the trace at hand ends."""
+    _fields.set(_fields.get() | fields)
+
+
+def log_fields() -> dict[str, str | None]:
+    """What every line that is logged now carries."""
+    return _fields.get()
 
 
 def trace_of(request: HttpRequest) -> Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from django.db import models
@@ -111,17 +112,7 @@ class Attestation(models.Model):
 
     def as_document(self) -> dict[str, Any]:
         """The attestation as the API shows it and as its digest is taken."""
-        return {
-            "attestation_key": self.attestation_key,
-            "attestation_type": self.attestation_type,
-            "entity_type": self.entity_type,
-            "redis_step_id": str(self.job_id) if self.job_id else None,
-            "redis_workflow_id": self.workflow_key or None,
-            "worker_id": self.worker_id or None,
-            "status": self.status,
-            "retry_attempt": self.retry_attempt,
-            "attestation_data": self.attestation_data,
-        }
+        return document_of(vars(self))
 
     def compute_digest(self) -> str:
         """SHA-256 over the canonical JSON of `as_document()`, 64 hex digits."""
@@ -131,3 +122,18 @@ class Attestation(models.Model):
     def is_intact(self) -> bool:
         """Whether what is stored still is what was attested."""
         return self.digest == self.compute_digest()
+
+
+def document_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of the attestation with these columns (`job_id` a UUID or None)."""
+    return {
+        "attestation_key": row["attestation_key"],
+        "attestation_type": row["attestation_type"],
+        "entity_type": row["entity_type"],
+        "redis_step_id": str(row["job_id"]) if row["job_id"] else None,
+        "redis_workflow_id": row["workflow_key"] or None,
+        "worker_id": row["worker_id"] or None,
+        "status": row["status"],
+        "retry_attempt": row["retry_attempt"],
+        "attestation_data": row["attestation_data"],
+    }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import structlog
 from django.http.request import HttpHeaders
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from config.tracing import bind_fields
 from jobs.errors import InvalidInput
 from jobs.models import ApiKey
 from jobs.tenancy.services import find_api_key
@@ -26,9 +26,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         key = find_api_key(text.strip())
         if key is None:
             raise AuthenticationFailed("The API key is unknown, revoked or expired.", code="invalid_api_key")
-        structlog.contextvars.bind_contextvars(
-            tenantId=str(key.tenant_id), actorId=actor_of(request.headers, key)
-        )
+        bind_fields(tenantId=str(key.tenant_id), actorId=actor_of(request.headers, key))
         return None, key
 
     def authenticate_header(self, request: Request) -> str:

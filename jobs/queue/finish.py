@@ -15,7 +15,7 @@ from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
 from jobs.queue.outcomes import Outcome, make_error
 from jobs.signals import FinishedAttempt, announce
-from jobs.statements import jsonb, run
+from jobs.statements import batch, run
 from jobs.workflows.advance import advance_workflows
 
 logger = logging.getLogger(__name__)
@@ -50,18 +50,7 @@ def _unstorable(outcome: Outcome) -> Outcome:
 
 def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
     with transaction.atomic():
-        rows = run(
-            "finish",
-            {
-                "ids": [o.lease.job_id for o in outcomes],
-                "tokens": [o.lease.token for o in outcomes],
-                "statuses": [o.status for o in outcomes],
-                "results": [jsonb(o.result) for o in outcomes],
-                "errors": [jsonb(o.error) for o in outcomes],
-                "delays": [o.delay_seconds for o in outcomes],
-                "losses": [o.was_lost for o in outcomes],
-            },
-        )
+        rows = run("finish", {"outcomes": batch([_row(outcome) for outcome in outcomes])})
         advance = advance_workflows(rows)
         announce([finished_attempt(row, advance.names) for row in rows], advance.finished)
         wakeups.announce_on_commit(
@@ -73,6 +62,19 @@ def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
             + advance.lanes
         )
     return {row.id for row in rows}
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as finish.sql reads it."""
+    return {
+        "id": outcome.lease.job_id,
+        "lease_token": outcome.lease.token,
+        "status": outcome.status,
+        "result": outcome.result,
+        "error": outcome.error,
+        "delay_seconds": outcome.delay_seconds,
+        "was_lost": outcome.was_lost,
+    }
 
 
 def finished_attempt(row: Any, workflow_names: dict[UUID, str]) -> FinishedAttempt:
@@ -101,8 +103,8 @@ def finished_attempt(row: Any, workflow_names: dict[UUID, str]) -> FinishedAttem
 
 def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) -> int:
     """End jobs that are waiting or queued (rows locked by the caller), and their workflows with them."""
-    ids = [job.pk for job in jobs]
-    rows = run("end_jobs", {"ids": ids, "statuses": [status] * len(ids), "errors": [jsonb(error)] * len(ids)})
+    ends = [{"id": job.pk, "status": status, "error": error} for job in jobs]
+    rows = run("end_jobs", {"ends": batch(ends)})
     advance = advance_workflows(rows)
     announce([], advance.finished)
     wakeups.announce_on_commit(advance.lanes)

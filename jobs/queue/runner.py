@@ -51,6 +51,7 @@ class JobTimedOut(BaseException):
     """Raised inside a handler that has run for its timeout; not an Exception, so that few swallow it."""
 
 
+_to_json = json.JSONEncoder(allow_nan=False).encode
 _keepers: dict[int, LeaseKeeper] = {}
 
 
@@ -161,7 +162,7 @@ def _outcome(row: Any, lease: Lease) -> Outcome:
     try:
         with time_limit(row.timeout_seconds):
             result = handler.run(_envelope(row, handler))
-        json.dumps(result, allow_nan=False)
+        _to_json(result)  # raises for what could not be stored
         return Outcome(lease=lease, status=Job.Status.COMPLETED, result=result)
     except JobTimedOut:
         error = make_error("timed_out", f"The attempt ran longer than {row.timeout_seconds} s.")
@@ -205,14 +206,12 @@ def _log(row: Any, outcome: Outcome, seconds: float) -> None:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise JobTimedOut in the main thread after `seconds`."""
-    previous = signal.signal(signal.SIGALRM, _raise_timed_out)
+    """Raise JobTimedOut in the main thread after `seconds`; `hard_limit` has set the signal up."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
@@ -226,6 +225,7 @@ def hard_limit(seconds: float) -> Iterator[None]:
     faulthandler's watchdog is a C thread that needs no interpreter; it prints where the process was. The sweep
     ends the attempt as `timed_out` when its lease lapses.
     """
+    signal.signal(signal.SIGALRM, _raise_timed_out)
     faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__ or 2)
     try:
         yield

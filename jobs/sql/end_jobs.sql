@@ -5,6 +5,6 @@ UPDATE jobs_job j
        error = e.error,
        failed_at = CASE WHEN e.status = 'failed' THEN statement_timestamp() END,
        cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END
-  FROM unnest(%(ids)s::uuid[], %(statuses)s::text[], %(errors)s::jsonb[]) AS e(id, status, error)
+  FROM jsonb_to_recordset(%(ends)s) AS e(id uuid, status text, error jsonb)
  WHERE j.id = e.id AND j.status IN ('waiting', 'queued')
 RETURNING j.id, j.workflow_id, j.status, j.error, j.step_index

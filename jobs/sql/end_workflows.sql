@@ -6,8 +6,7 @@ UPDATE jobs_workflow w
        completed_at = CASE WHEN e.status = 'completed' THEN statement_timestamp() END,
        failed_at = CASE WHEN e.status = 'failed' THEN statement_timestamp() END,
        cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END
-  FROM unnest(%(ids)s::uuid[], %(statuses)s::text[], %(outputs)s::jsonb[], %(errors)s::jsonb[])
-       AS e(id, status, outputs, error)
+  FROM jsonb_to_recordset(%(ends)s) AS e(id uuid, status text, outputs jsonb, error jsonb)
  WHERE w.id = e.id AND w.status = 'running'
 RETURNING w.id, w.tenant_id, w.workflow_id, w.attempt, w.status, w.miniapp_req, w.outputs, w.error,
           w.total_steps,

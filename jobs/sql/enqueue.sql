@@ -8,14 +8,10 @@ SELECT n.id, n.tenant_id, n.kind, n.service_required, n.queue, n.payload, n.ctx,
        n.status, 0, n.max_attempts, coalesce(n.run_at, statement_timestamp()),
        statement_timestamp() + make_interval(secs => n.expires_in_seconds), n.timeout_seconds, n.batch_size, '', 0,
        n.trace_id, n.request_id, n.actor_id, n.workflow_id, n.step_index, n.step_name, false, '', ''
-  FROM unnest(%(id)s::uuid[], %(tenant_id)s::uuid[], %(kind)s::text[], %(service_required)s::text[],
-              %(queue)s::text[], %(payload)s::jsonb[], %(ctx)s::jsonb[], %(priority)s::int[],
-              %(singleton_key)s::text[], %(status)s::text[], %(max_attempts)s::int[],
-              %(run_at)s::timestamptz[], %(expires_in_seconds)s::float8[], %(timeout_seconds)s::int[],
-              %(batch_size)s::int[], %(trace_id)s::text[], %(request_id)s::text[], %(actor_id)s::text[],
-              %(workflow_id)s::uuid[], %(step_index)s::int[], %(step_name)s::text[])
-       AS n(id, tenant_id, kind, service_required, queue, payload, ctx, priority, singleton_key, status,
-            max_attempts, run_at, expires_in_seconds, timeout_seconds, batch_size, trace_id, request_id,
-            actor_id, workflow_id, step_index, step_name)
+  FROM jsonb_to_recordset(%(jobs)s) AS n(
+           id uuid, tenant_id uuid, kind text, service_required text, queue text, payload jsonb, ctx jsonb,
+           priority int, singleton_key text, status text, max_attempts int, run_at timestamptz,
+           expires_in_seconds float8, timeout_seconds int, batch_size int, trace_id text, request_id text,
+           actor_id text, workflow_id uuid, step_index int, step_name text)
 ON CONFLICT DO NOTHING
 RETURNING id, run_at, created_at, expires_at

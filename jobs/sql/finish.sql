@@ -1,9 +1,8 @@
 -- Run by whoever ends attempts: the runner, the workers' API, the sweep. Writes an outcome only where its
 -- lease is still the live one; an outcome that is not answered was stale and changed nothing.
 WITH outcome AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[], %(statuses)s::text[], %(results)s::jsonb[],
-                         %(errors)s::jsonb[], %(delays)s::float8[], %(losses)s::bool[])
-        AS o(id, lease_token, status, result, error, delay_seconds, was_lost)
+    SELECT * FROM jsonb_to_recordset(%(outcomes)s) AS o(
+        id uuid, lease_token uuid, status text, result jsonb, error jsonb, delay_seconds float8, was_lost bool)
 ),
 held AS (
     SELECT j.id FROM jobs_job j

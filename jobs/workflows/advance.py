@@ -9,7 +9,7 @@ from uuid import UUID
 
 from jobs.models import Job, Workflow
 from jobs.signals import FinishedWorkflow
-from jobs.statements import jsonb, run
+from jobs.statements import batch, run
 from jobs.workflows.templates import UnknownName, resolve
 
 Lane = tuple[UUID | None, str, bool]
@@ -103,20 +103,12 @@ def _decide_next(following: Job, workflow: Workflow, steps: list[Job], decision:
 
 def _write(decision: _Decision, advance: Advance) -> None:
     if decision.start:
-        rows = run(
-            "start_steps",
-            {"ids": list(decision.start), "payloads": [jsonb(p) for p in decision.start.values()]},
-        )
+        starts = [{"id": key, "payload": payload} for key, payload in decision.start.items()]
+        rows = run("start_steps", {"starts": batch(starts)})
         advance.lanes += [(row.tenant_id, row.queue, bool(row.service_required)) for row in rows]
     if decision.stop:
-        run(
-            "end_jobs",
-            {
-                "ids": list(decision.stop),
-                "statuses": [status for status, _ in decision.stop.values()],
-                "errors": [jsonb(error) for _, error in decision.stop.values()],
-            },
-        )
+        ends = [{"id": key, "status": how, "error": why} for key, (how, why) in decision.stop.items()]
+        run("end_jobs", {"ends": batch(ends)})
     if decision.end:
         advance.finished += end_workflows(decision.end)
 
@@ -128,10 +120,12 @@ def end_workflows(
     rows = run(
         "end_workflows",
         {
-            "ids": list(ends),
-            "statuses": [status for status, _, _ in ends.values()],
-            "outputs": [jsonb(outputs) for _, outputs, _ in ends.values()],
-            "errors": [jsonb(error) for _, _, error in ends.values()],
+            "ends": batch(
+                [
+                    {"id": key, "status": status, "outputs": outputs, "error": error}
+                    for key, (status, outputs, error) in ends.items()
+                ]
+            )
         },
     )
     return [

@@ -172,7 +172,7 @@ Q_CLUSTER = {
 
 # Processes and threads of one `manage.py web`: each thread keeps a database connection.
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
-WEB_THREADS = env.int("WEB_THREADS", default=2)
+WEB_THREADS = env.int("WEB_THREADS", default=4)
 
 # --- HTTP API --------------------------------------------------------------------------------------
 

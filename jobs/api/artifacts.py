@@ -20,6 +20,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from jobs.api.fields import validated
 from jobs.api.jobs import key_of
 from jobs.api.parsers import BodyTooLarge
 from jobs.api.workers import JobReport, LeaseSerializer
@@ -51,13 +52,12 @@ class StoreArtifact(JobReport):
             raise InvalidInput.at(
                 "", "name_invalid", "A name has letters, digits, '.', '_' and '-', up to 100."
             )
-        asked = LeaseSerializer(data={"lease_token": request.headers.get("X-Lease-Token")})
-        asked.is_valid(raise_exception=True)
+        asked = validated(LeaseSerializer, {"lease_token": request.headers.get("X-Lease-Token")})
         job = self.job(request, job_id)
         with tempfile.TemporaryFile() as received:
             size = _receive(request, received)
             # After the upload, which may have been slow: only a worker that still holds the job stores.
-            heartbeat(job, asked.validated_data["lease_token"])
+            heartbeat(job, asked["lease_token"])
             received.seek(0)
             prefix = received.read(PREFIX_BYTES)
             content_type, final_name = _typed(name, prefix, request.headers.get("Content-Type", ""))

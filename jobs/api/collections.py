@@ -17,7 +17,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from jobs.api.authentication import actor_of
-from jobs.api.fields import WORKFLOW_ID, NameField, ObjectField, StrictSerializer
+from jobs.api.fields import WORKFLOW_ID, NameField, ObjectField, StrictSerializer, validated
 from jobs.api.jobs import key_of
 from jobs.api.workflows import WorkflowDetailSerializer
 from jobs.errors import CollectionExists
@@ -131,9 +131,7 @@ class GenerationList(APIView):
         collection = get_object_or_404(
             Collection.objects.of_tenant(key.tenant).select_related("tenant"), pk=collection_id
         )
-        asked = GenerationSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        fields = asked.validated_data
+        fields = validated(GenerationSerializer, request.data)
         fields["user_id"] = fields["user_id"] or request.headers.get("X-Actor-Id", "").strip()
         workflow, jobs = start_generation(
             collection, GenerationRequest(**fields), actor_id=actor_of(request.headers, key)

@@ -18,9 +18,9 @@ from rest_framework.views import APIView
 
 from config.tracing import current_trace
 from jobs.api.authentication import actor_of
-from jobs.api.fields import INT4_MAX, WORKFLOW_ID, NameField, ObjectField, StrictSerializer
+from jobs.api.fields import INT4_MAX, WORKFLOW_ID, NameField, ObjectField, StrictSerializer, shown, validated
 from jobs.models import ApiKey, Job, Tenant
-from jobs.queue.enqueue import NewJob, enqueue_job, enqueue_jobs
+from jobs.queue.enqueue import NewJob, add_job, enqueue_job
 from jobs.queue.handlers import get_handler
 from jobs.services.jobs import cancel_job, retry_job
 from jobs.services.workflows import Step, start_workflow
@@ -166,12 +166,11 @@ class JobList(ListAPIView[Job]):
     @extend_schema(request=NewJobSerializer, responses={201: JobSerializer})
     def post(self, request: Request) -> Response:
         """Submit a job. It is durable when this answers 201."""
-        asked = NewJobSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        job = submit_job(key_of(request), actor_of(request.headers, key_of(request)), asked.validated_data)
+        asked = validated(NewJobSerializer, request.data)
+        job = submit_job(key_of(request), actor_of(request.headers, key_of(request)), asked)
         location = reverse("job", args=[job.pk])
         return Response(
-            JobSerializer(job).data, status=status.HTTP_201_CREATED, headers={"Location": location}
+            shown(JobSerializer, job), status=status.HTTP_201_CREATED, headers={"Location": location}
         )
 
 
@@ -211,8 +210,7 @@ def submit_job(key: ApiKey, actor_id: str, asked: dict[str, Any]) -> Job:
         actor_id=actor_id,
         **options,
     )
-    job_id = enqueue_jobs([new])[0]
-    return jobs_of(key.tenant).get(pk=job_id)
+    return add_job(new)
 
 
 NOT_OPTIONS = {"kind", "service_required", "payload", "priority", "workflow_id"}
@@ -244,18 +242,17 @@ class CancelJob(JobVerb):
     def post(self, request: Request, job_id: str) -> Response:
         """Stop a job: at once where it has not begun, at its worker's next word where it runs."""
         job = cancel_job(self.job(request, job_id), by=actor_of(request.headers, key_of(request)))
-        return Response(JobSerializer(job).data)
+        return Response(shown(JobSerializer, job))
 
 
 class RetryJob(JobVerb):
     @extend_schema(request=RetrySerializer, responses=JobSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """Queue a failed or cancelled job again for one attempt more."""
-        asked = RetrySerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
+        asked = validated(RetrySerializer, request.data)
         by = actor_of(request.headers, key_of(request))
-        job = retry_job(self.job(request, job_id), by=by, **asked.validated_data)
-        return Response(JobSerializer(job).data)
+        job = retry_job(self.job(request, job_id), by=by, **asked)
+        return Response(shown(JobSerializer, job))
 
 
 class EnqueueJob(APIView):
@@ -273,9 +270,8 @@ class EnqueueJob(APIView):
     )
     def post(self, request: Request) -> Response:
         """Enqueue an in-house job by name."""
-        asked = EnqueueSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        name, payload = asked.validated_data["jobName"], asked.validated_data["payload"]
+        asked = validated(EnqueueSerializer, request.data)
+        name, payload = asked["jobName"], asked["payload"]
         get_handler(name, pointer="/jobName")
         key = key_of(request)
         job_id = enqueue_job(name, payload, tenant_id=key.tenant_id, actor_id=actor_of(request.headers, key))

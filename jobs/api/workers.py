@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.longpoll import ask_again_when
-from jobs.api.fields import NameField, ObjectField, StrictSerializer
+from jobs.api.fields import NameField, ObjectField, StrictSerializer, shown, validated
 from jobs.api.jobs import JobSerializer, key_of
 from jobs.models import Job
 from jobs.queue.claim import Renewal, claim_remote
@@ -52,6 +52,9 @@ class ClaimedJobSerializer(StrictSerializer):
     trace_id = serializers.CharField()
     request_id = serializers.CharField()
     actor_id = serializers.CharField()
+
+
+CLAIMED_FIELDS = tuple(ClaimedJobSerializer().fields)
 
 
 class ClaimedJobsSerializer(StrictSerializer):
@@ -106,9 +109,7 @@ class Claim(APIView):
     @extend_schema(request=ClaimSerializer, responses=ClaimedJobsSerializer)
     def post(self, request: Request) -> Response:
         """Take up to `limit` due jobs under a lease of 30 s, waiting up to `wait_seconds` for the first."""
-        asked = ClaimSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        fields, tenant_id = asked.validated_data, key_of(request).tenant_id
+        fields, tenant_id = validated(ClaimSerializer, request.data), key_of(request).tenant_id
         touch_worker(fields["worker_id"], tenant_id=tenant_id, services=fields["services"])
         rows = claim_remote(tenant_id, fields["services"], fields["worker_id"], limit=fields["limit"])
         response = Response({"jobs": [claimed_job(row) for row in rows]})
@@ -120,8 +121,7 @@ class Claim(APIView):
 
 def claimed_job(row: Any) -> dict[str, Any]:
     """A claimed row as the worker gets it."""
-    names = ClaimedJobSerializer().fields.keys()
-    values = {name: getattr(row, name) for name in names}
+    values = {name: getattr(row, name) for name in CLAIMED_FIELDS}
     return {**values, "id": str(row.id), "lease_token": str(row.lease_token)}
 
 
@@ -140,7 +140,7 @@ class Heartbeat(JobReport):
     @extend_schema(request=LeaseSerializer, responses=RenewalSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """Keep the lease alive; call it every 10 s while working."""
-        asked = _validated(LeaseSerializer, request)
+        asked = validated(LeaseSerializer, request.data)
         return _renewed(heartbeat(self.job(request, job_id), asked["lease_token"]))
 
 
@@ -148,7 +148,7 @@ class Progress(JobReport):
     @extend_schema(request=ProgressSerializer, responses=RenewalSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """Say how far the job is, in percent; renews the lease as well."""
-        asked = _validated(ProgressSerializer, request)
+        asked = validated(ProgressSerializer, request.data)
         job = self.job(request, job_id)
         return _renewed(report_progress(job, asked["lease_token"], asked["progress"], asked["message"]))
 
@@ -157,7 +157,7 @@ class Log(JobReport):
     @extend_schema(request=LogSerializer, responses=RenewalSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """Append lines to the job's log; renews the lease as well."""
-        asked = _validated(LogSerializer, request)
+        asked = validated(LogSerializer, request.data)
         return _renewed(append_log(self.job(request, job_id), asked["lease_token"], asked["lines"]))
 
 
@@ -165,7 +165,7 @@ class Complete(JobReport):
     @extend_schema(request=CompleteSerializer, responses=JobSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """End the job with its result. 409 `lease_lost` when the lease is not live any more."""
-        asked = _validated(CompleteSerializer, request)
+        asked = validated(CompleteSerializer, request.data)
         job = self.job(request, job_id)
         complete_job(job, asked["lease_token"], asked["result"])
         return _ended(job)
@@ -175,18 +175,11 @@ class Fail(JobReport):
     @extend_schema(request=FailSerializer, responses=JobSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """End this attempt with an error; `retryable` false ends the job."""
-        asked = _validated(FailSerializer, request)
+        asked = validated(FailSerializer, request.data)
         job = self.job(request, job_id)
         error = asked["error"]
         fail_job(job, asked["lease_token"], error["code"], error["message"], is_retryable=asked["retryable"])
         return _ended(job)
-
-
-def _validated(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    asked = serializer(data=request.data)
-    asked.is_valid(raise_exception=True)
-    fields: dict[str, Any] = asked.validated_data
-    return fields
 
 
 def _renewed(renewal: Renewal) -> Response:
@@ -194,4 +187,4 @@ def _renewed(renewal: Renewal) -> Response:
 
 
 def _ended(job: Job) -> Response:
-    return Response(JobSerializer(Job.objects.select_related("workflow").get(pk=job.pk)).data)
+    return Response(shown(JobSerializer, Job.objects.select_related("workflow").get(pk=job.pk)))

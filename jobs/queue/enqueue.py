@@ -65,15 +65,31 @@ def enqueue_jobs(new_jobs: Sequence[NewJob]) -> list[UUID]:
 
     Raises InvalidInput for the first job that is not acceptable.
     """
-    rows = [_row(new) for new in new_jobs]
-    # One statement, so outside a transaction one round trip stores it.
-    added = {row.id for row in run("enqueue", {"jobs": batch(rows)})}
+    added = _insert(new_jobs, [_row(new) for new in new_jobs])
+    return [new.id if new.id in added else _holder_of(new) for new in new_jobs]
+
+
+def add_job(new: NewJob) -> Job:
+    """Add one job and return it as it is stored, without reading it back. Raises InvalidInput."""
+    row = _row(new)
+    stored = _insert([new], [row]).get(new.id)
+    if stored is None:
+        return Job.objects.get(pk=_holder_of(new))
+    del row["expires_in_seconds"]
+    job = Job(**(row | stored))
+    job._state.adding = False
+    return job
+
+
+def _insert(new_jobs: Sequence[NewJob], rows: list[dict[str, Any]]) -> dict[UUID, dict[str, Any]]:
+    """Store the rows in one statement; what the database added to each, by id, for those it took."""
+    stored = {row.id: row._asdict() for row in run("enqueue", {"jobs": batch(rows)})}
     wakeups.announce_on_commit(
         (new.tenant_id, row["queue"], bool(new.service_required))
         for new, row in zip(new_jobs, rows, strict=True)
-        if not new.is_waiting
+        if new.id in stored and not new.is_waiting
     )
-    return [new.id if new.id in added else _holder_of(new) for new in new_jobs]
+    return stored
 
 
 def _row(new: NewJob) -> dict[str, Any]:

@@ -30,11 +30,12 @@ head AS (
     SELECT kind, batch_size FROM due ORDER BY priority DESC, run_at, id LIMIT 1
 ),
 picked AS (
-    SELECT j.id FROM jobs_job j
-      JOIN due ON due.id = j.id
-      JOIN head ON head.kind = due.kind AND head.batch_size = due.batch_size
+    SELECT j.id
+      FROM (SELECT due.* FROM due JOIN head USING (kind, batch_size)
+             ORDER BY due.priority DESC, due.run_at, due.id) due
+      JOIN jobs_job j ON j.id = due.id
      WHERE j.status = 'queued'
-     ORDER BY j.priority DESC, j.run_at, j.id
+     ORDER BY due.priority DESC, due.run_at, due.id
      LIMIT (SELECT least(batch_size, %(limit)s) FROM head)
        FOR UPDATE OF j SKIP LOCKED
 )

@@ -66,7 +66,10 @@ class Artist:
 
     def frame(self, payload: Mapping[str, Any], lease: Lease) -> dict[str, Any]:
         url = text_of(payload, "image", 2_000)
-        title, moulding = text_of(payload, "title", MAX_PROMPT_CHARS, ""), text_of(payload, "moulding", 100, "")
+        title, moulding = (
+            text_of(payload, "title", MAX_PROMPT_CHARS, ""),
+            text_of(payload, "moulding", 100, ""),
+        )
         picture = opened(self.download(url, lease), url)
         lease.write_log(f"Framing {picture.width} x {picture.height} from {url}.")
         lease.report(30, "picture fetched")
@@ -153,7 +156,9 @@ def main() -> None:
     try:
         worker.run(Artist(platform, options.pace).perform)
     except Unauthorized as error:
-        log.error("The API key is not accepted (is it revoked, expired or without the scope work?): %s", error)
+        log.error(
+            "The API key is not accepted (is it revoked, expired or without the scope work?): %s", error
+        )
         sys.exit(2)
 
 

@@ -71,7 +71,7 @@ class Platform:
         """Call once; the answer's JSON. Raises Unavailable, LeaseLost, Refused or Unauthorized."""
         try:
             answer = self.http.request(method, self.url + path, **content)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         body = _json(answer)
         if answer.is_success and body is not None:
@@ -117,10 +117,10 @@ class Pauses:
         self.seconds = 1.0
 
     def after(self, error: Exception) -> float:
-        asked = getattr(error, "retry_after", None)
-        pause = self.seconds * random.uniform(0.7, 1.3) if asked is None else float(asked)
+        asked: float | None = getattr(error, "retry_after", None)
+        pause = self.seconds * random.uniform(0.7, 1.3) if asked is None else asked
         self.seconds = min(LONGEST_PAUSE_SECONDS, self.seconds * 2)
-        return min(LONGEST_PAUSE_SECONDS, pause)
+        return pause
 
 
 class Lease:
@@ -139,7 +139,7 @@ class Lease:
 
     def __exit__(self, *exc_info: object) -> None:
         self.is_released.set()
-        self.thread.join()
+        self.thread.join(timeout=1)  # one that hangs in a call dies with us
 
     def _renew(self) -> None:
         while not self.is_ended.is_set() and not self.is_released.wait(HEARTBEAT_SECONDS):
@@ -223,11 +223,18 @@ class Worker:
             self.is_busy = False
 
     def claim(self) -> list[dict[str, Any]]:
+        """Ask for one job; the platform answers when there is one, or after a while that there is none."""
+        asked = time.monotonic()
         body = {"worker_id": self.worker_id, "services": self.services, "limit": 1}
         answer = self.platform.send(
             "POST", "/api/workers/claim", json={**body, "wait_seconds": LONG_POLL_SECONDS}
         )
-        return list(answer["jobs"])
+        jobs = answer.get("jobs")
+        if not isinstance(jobs, list):
+            raise Refused(f"{self.platform.url} does not answer as the platform does")
+        if not jobs:
+            time.sleep(max(0.0, asked + 1 - time.monotonic()))  # should it not wait, we do
+        return jobs
 
     def work(self, job: dict[str, Any], perform: Perform) -> None:
         """Do one job and end it."""
@@ -244,6 +251,8 @@ class Worker:
                     raise
                 except Exception as error:  # the loop must survive whatever a job does
                     log.error("job %s: %r", job["id"], error, exc_info=log.isEnabledFor(logging.DEBUG))
-                    lease.fail(JobFailed("worker_error", repr(error), retryable=not isinstance(error, Refused)))
+                    lease.fail(
+                        JobFailed("worker_error", repr(error), retryable=not isinstance(error, Refused))
+                    )
         except (LeaseLost, Refused) as error:
             log.warning("job %s dropped: %s", job["id"], error)

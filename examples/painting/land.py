@@ -1,354 +1,191 @@
-"""The land as slices of height seen in perspective, and the light that falls on it."""
+"""The land as slices of height in perspective, the light on it, and the painter's walk over it."""
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from painting.colours import blend, rgb, scale
-from painting.fields import Colour, ColourField, Field, plane_noise
-from painting.scene import Scene, View
+from painting.fields import ColourField, Field, plane_noise
+from painting.scene import Scene, View, blend, rgb, scale
 
-MOST_SLICES = 640
-FAR = 90.0
+# Lush ground, dry ground, bare rock.
+SOILS = {"desert": ("d99a62", "efbd88", "d99a62"), "mountains": ("3f5a34", "7a8248", "7a736f")}
+AUTUMN, SUMMER = ("8f7433", "c9a650", "8a7f74"), ("4f6e33", "878f48", "8a7f74")
 
 
 @dataclass(frozen=True)
 class Land:
-    """Row i is the slice at `depths[i]`, the farthest first; columns are the canvas's."""
+    """Row i is the slice at `depths[i]`, the farthest first."""
 
     depths: list[float]
-    heights: Field
-    colours: ColourField
-    forest: Field  # 0-1: where trees stand
-    turf: Field  # 0-1: where grass grows
-    patches: Field  # 0-1: where flowers flock
-    strand: Field  # 0-1: where the water's edge is stony
-
-
-def depths_of(view: View) -> list[float]:
-    """Slices from the far end to just below the lower edge, closer together near the eye."""
-    near = 0.92 * view.eye * view.unit / max(view.height - view.horizon, 1)
-    middle, far_share = 9.0, 0.62
-    slices = min(MOST_SLICES, max(140, round(view.unit * 0.65)))
-    close = round(slices * (1 - far_share))
-    ranges = ((FAR, middle, slices - close), (middle, near, close))
-    return [start * (end / start) ** (i / count) for start, end, count in ranges for i in range(count)]
-
-
-def columns_of(view: View) -> int:
-    """The land is computed at half the canvas's resolution: silhouettes come out smooth, and it is fast."""
-    return max(64, view.width // 2)
-
-
-def survey(scene: Scene, view: View, depths: list[float] | None = None) -> Land:
-    """Raise the ground the scene asks for and light it, at the given depths (far to near)."""
-    depths = depths or depths_of(view)
-    terrain = Terrain(scene, view, depths)
-    heights = GROUNDS[scene.ground](terrain)
-    if scene.has_water and scene.ground not in ("ocean", "islands", "city"):
-        heights = terrain.flooded(heights)
-    elif not scene.has_water:
-        heights = heights.at_least(terrain.noise("floor", 2.5, 4) * 0.03 + 0.04)
-    lambert, flatness = illumination(heights, depths, view)
-    albedo = ALBEDOS.get(scene.ground, grassy)(terrain, heights, flatness)
-    light = scene.light
-    up = flatness * 0.35 + 0.65
-    lit = ColourField.flat(heights.size, (0, 0, 0))
-    lit = lit.add(rgb(light.ambient), up * 1.05).add(
-        rgb(light.direct), lambert * (0.42 if light.is_night else 1.05)
-    )
-    colours = hazed(scene, view, depths, heights, albedo.times(lit).exposed())
-    turf = heights.rise(0.02, 0.08) * flatness.rise(0.6, 0.8)
-    strand = (
-        heights.rise(-0.01, 0.01) * heights.rise(0.13, 0.02) * terrain.noise("strand", 2.0, 4).rise(-0.3, 0.6)
-    )
-    patches = terrain.noise("flowers", 2.6, 5).rise(-0.1, 0.5)
-    return Land(depths, heights, colours, forest_of(terrain, heights, flatness), turf, patches, strand)
+    heights: Field  # above the water, in units of the eye's height
+    colours: Image.Image
+    woods: Field  # 0-1: how thickly trees stand
 
 
 class Terrain:
-    """Noise on this scene's ground, and places measured in it."""
+    """Noise on this scene's ground, and places measured in it. Half the canvas's columns will do."""
 
-    def __init__(self, scene: Scene, view: View, depths: list[float]) -> None:
-        self.scene, self.view, self.depths = scene, view, depths
-        self.spread = view.width / view.unit / 2
-        self.columns = columns_of(view)
-        self.size = (self.columns, len(depths))
+    def __init__(self, scene: Scene, view: View) -> None:
+        self.scene, self.view, self.columns = scene, view, max(32, view.width // 2)
+        count = min(560, max(140, round(view.unit * 0.6)))
+        near = 0.92 * view.unit / max(view.height - view.horizon, 1)
+        ranges = ((90.0, 9.0, round(count * 0.62)), (9.0, near, round(count * 0.38)))
+        self.depths = [
+            start * (end / start) ** (i / rows) for start, end, rows in ranges for i in range(rows)
+        ]
+        self.depth = Field.column(self.depths, self.columns)
 
     def noise(
-        self,
-        layer: str,
-        period: float,
-        octaves: int = 6,
-        gain: float = 0.5,
-        stretch: float = 1.0,
+        self, layer: str, period: float, octaves: int, gain: float = 0.5, stretch: float = 1.0,
         shape: Callable[[Field], Field] = lambda octave: octave,
-    ) -> Field:
-        rng = self.scene.rng("land-" + layer)
-        return plane_noise(rng, self.columns, self.depths, self.spread, period, octaves, gain, stretch, shape)
-
-    def ridges(self, layer: str, period: float, octaves: int = 7, gain: float = 0.5) -> Field:
-        """Sharp crests with gullies between, 0 to about 1."""
-        return self.noise(layer, period, octaves, gain, shape=lambda n: 1.0 - abs(n) * 2.2) * 0.5 + 0.4
-
-    def by_depth(self, start: float, end: float) -> Field:
-        """0 nearer than `start`, 1 beyond `end`."""
-        return Field.column([_smooth((d - start) / (end - start)) for d in self.depths], self.columns)
-
-    def sideways(self) -> Field:
-        """Distance to the right of the line of sight, in units of the ground."""
-        columns = [(2 * (x + 0.5) / self.columns - 1) * self.spread for x in range(self.columns)]
-        return Field.row(columns, len(self.depths)) * Field.column(self.depths, self.columns)
-
-    def across(self, centre: float = 0.0) -> Field:
-        """Distance to either side of the line of sight, in units of the ground."""
-        columns = [abs(2 * (x + 0.5) / self.columns - 1 - centre) * self.spread for x in range(self.columns)]
-        return Field.row(columns, len(self.depths)) * Field.column(self.depths, self.columns)
-
-    def rock(self, place: float, depth: float) -> Field:
-        """A rough islet at this place across the picture."""
-        aside = (self.sideways() - (2 * place - 1) * self.spread * depth) / 1.7
-        behind = Field.column([(d - depth) / 1.5 for d in self.depths], self.columns)
-        hump = ((aside * aside + behind * behind) * -1.0).exp()
-        return hump * (self.noise("rock", 1.6, 6, 0.55) * 0.5 + 1.25)
-
-    def flooded(self, heights: Field) -> Field:
-        """Sink a lake or a bay into the near ground; it winds and narrows with distance."""
-        rng = self.scene.rng("lake")
-        reach = rng.uniform(14, 24)
-        shore = self.noise("shore", 5.0, 5) * 1.6
-        basin = 1.0 - self.by_depth(reach * 0.6, reach * 1.15)
-        side = self.across(rng.uniform(-0.25, 0.25)) + shore
-        width = Field.column([1.2 + 0.30 * d for d in self.depths], self.columns)
-        sunk = basin * (1.0 - (side / width).rise(0.65, 1.15))
-        return heights - (heights + 0.5).at_least(0.5) * sunk
+    ) -> Field:  # fmt: skip
+        rng, spread = self.scene.rng(layer), self.view.spread
+        return plane_noise(rng, self.columns, self.depths, spread, period, octaves, gain, stretch, shape)
 
 
-def _smooth(t: float) -> float:
-    t = min(1.0, max(0.0, t))
-    return t * t * (3 - 2 * t)
+def raised(t: Terrain) -> Field:
+    """The heights that the scene asks for."""
+    ground = t.scene.ground
+    if ground == "ocean":
+        return t.noise("headland", 30.0, 6).rise(0.35, 1.0) * t.depth.rise(40, 60) * 8.0 - 0.4
+    if ground == "city":
+        far = t.noise("far", 30.0, 5, 0.45).at_least(-0.2) * t.depth.rise(45, 75) * 8.0
+        return t.depth.rise(7.15, 7.2) * 0.57 - 0.5 + far
+    if ground == "desert":
+        dunes = t.noise("dunes", 9.0, 2, 0.3, 1.8, lambda n: 0.9 - abs(n) * 1.9) * t.depth.rise(1.6, 7) * 1.9
+        great = t.noise("great", 24.0, 3, 0.3, 1.5, lambda n: 0.9 - abs(n) * 1.9) * t.depth.rise(9, 36) * 6.5
+        return dunes.at_least(0.0) + great.at_least(0.0) + t.noise("ripples", 0.45, 3, 0.5, 4.0) * 0.02
+    if ground == "mountains":  # sharp crests with gullies between them, lower where the aurora needs the sky
+        crests = t.noise("massif", 26.0, 8, 0.48, shape=lambda n: 1.0 - abs(n) * 2.2) * 0.5 + 0.4
+        swell = t.noise("swell", 40.0, 2).rise(-0.7, 0.5) * 0.65 + 0.35
+        high = crests * swell * t.depth.rise(9, 46) * (12.0 if t.scene.hour == "aurora" else 21.0)
+        return high + t.noise("foothills", 8.0, 6) * t.depth.rise(2.5, 9) * 0.75 + 0.12
+    far = t.noise("far", 28.0, 6, 0.45).at_least(-0.1) * t.depth.rise(18, 60) * 9.0
+    return t.noise("rolling", 10.0, 4, 0.38) * t.depth.rise(1.5, 10) * 1.3 + far + 0.08
 
 
-def mountains(t: Terrain) -> Field:
-    rng = t.scene.rng("massif")
-    massif = t.ridges("massif", 26.0, 8, 0.48)
-    swell = t.noise("swell", 40.0, 2).rise(-0.7, 0.5)
-    valley = (t.across(rng.uniform(-0.3, 0.3)) / 26.0).clamp(0, 1) * 0.5 + 0.5
-    high = massif * (swell * 0.65 + 0.35) * valley * t.by_depth(9, 46) * 27.0
-    foothills = t.noise("foothills", 8.0, 6, 0.5) * t.by_depth(2.5, 9) * 0.75
-    return high + foothills + 0.12
+def flooded(t: Terrain, heights: Field) -> Field:
+    """Sink a lake into the near ground; it winds and narrows with distance."""
+    rng = t.scene.rng("lake")
+    reach, middle = rng.uniform(14, 24), t.columns * rng.uniform(0.38, 0.62)
+    aside = [abs(x - middle) * 2 * t.view.spread / t.columns for x in range(t.columns)]
+    banks = Field.row(aside, len(t.depths)) * t.depth + t.noise("shore", 5.0, 5) * 1.6
+    lake = (banks / (t.depth * 0.30 + 1.2)).rise(1.15, 0.65) * t.depth.rise(reach * 1.15, reach * 0.6)
+    return heights - (heights + 0.5).at_least(0.5) * lake
 
 
-def hills(t: Terrain) -> Field:
-    rolling = t.noise("rolling", 9.0, 3, 0.32) * 1.25 * t.by_depth(1.5, 8)
-    far = t.noise("far", 26.0, 5, 0.42).at_least(-0.2) * t.by_depth(16, 60) * 7.0
-    return rolling + far + t.noise("tufts", 0.35, 3) * 0.015 + 0.08
+def survey(scene: Scene, view: View) -> Land:
+    """Raise the ground and colour it in the scene's manner."""
+    t = Terrain(scene, view)
+    heights = raised(t)
+    if not scene.has_water:
+        heights = heights.at_least(t.noise("floor", 2.5, 4) * 0.03 + 0.04)
+    elif scene.ground not in ("ocean", "city"):
+        heights = flooded(t, heights)
+    lambert, flatness = illumination(t, heights)
+    sparse = {"forest": -0.45, "hills": 0.12, "mountains": -0.15}.get(scene.ground, 9.0)
+    woods = t.noise("clumps", 5.0, 4).rise(sparse, sparse + 0.6) * flatness.rise(0.55, 0.75)
+    woods = woods * heights.rise(0.03, 0.10) * heights.rise(3.2, 1.6)
+    if scene.manner == "lit":
+        light = scene.light
+        falling = ColourField.flat(heights.size, (0, 0, 0)).add(light.ambient, flatness * 0.37 + 0.68)
+        falling = falling.add(light.direct, lambert * (0.42 if scene.is_night else 1.05))
+        colours = hazed(t, heights, soil(t, heights, flatness).times(falling).exposed())
+    else:
+        colours = sheets(t) if scene.manner == "flat" else grid(t)
+    return Land(t.depths, heights, colours.picture(scene.rng("soil")), woods)
 
 
-def meadow(t: Terrain) -> Field:
-    far = t.noise("far", 24.0, 6, 0.45).at_least(-0.1) * t.by_depth(18, 50) * 7.5
-    return t.noise("swell", 7.0, 3, 0.3) * 0.28 + far + t.noise("tufts", 0.3, 4) * 0.02
+def illumination(t: Terrain, heights: Field) -> tuple[Field, Field]:
+    """How much direct light each place gets (by its slope), and how flat it lies; both 0-1."""
+    across = [depth * t.view.spread / t.columns for depth in t.depths]
+    slope_x = heights.step(1, 0) / Field.column(across, t.columns)
+    gaps = [far - near for far, near in pairwise([t.depths[0] * 2 - t.depths[1], *t.depths])]
+    slope_z = heights.step(0, 1) / Field.column(gaps, t.columns)
+    flatness = (slope_x * slope_x + slope_z * slope_z + 1.0) ** -0.5
+    rise, side = 0.24 + 0.4 * max(0.0, t.scene.light.sun_height), t.view.light_side
+    facing = (rise - slope_z * 0.26 - slope_x * (0.78 * side)) * flatness
+    return facing.clamp(), flatness
 
 
-def forest(t: Terrain) -> Field:
-    return (
-        t.noise("rolling", 11.0, 5, 0.42) * 1.5 * t.by_depth(2, 12)
-        + t.noise("far", 30.0, 6, 0.45).at_least(-0.1) * t.by_depth(20, 60) * 12.0
-    )
+def soil(t: Terrain, heights: Field, flatness: Field) -> ColourField:
+    """Grass on gentle slopes up to a ragged line, rock where it is steep, stones ashore, snow above."""
+    scene = t.scene
+    codes = SOILS.get(scene.ground, AUTUMN if scene.is_autumn else SUMMER)
+    lush, dry, rock = (rgb(code) for code in codes)
+    patches = t.noise("patches", 3.0, 9, 0.6)
+    ground = ColourField.flat(heights.size, scale(rock, 0.85)).mix(scale(rock, 1.15), patches.rise(-0.5, 0.6))
+    turf = ColourField.flat(heights.size, lush).mix(dry, patches.rise(-0.6, 0.6))
+    ground = ground.mix(turf, (heights + patches * 1.4).rise(4.2, 2.0) * flatness.rise(0.58, 0.78))
+    if scene.has_water:
+        ground = ground.mix(rgb("8c7f6c"), heights.rise(0.06, 0.01))
+    line = -2.0 if scene.is_winter else 3.0 if scene.ground == "mountains" else 99.0
+    snow = (heights + patches * 1.2).rise(line - 0.2, line + 1.2) * flatness.rise(0.34, 0.56)
+    return ground.mix((0.97, 0.98, 1.0), snow)
 
 
-def ocean(t: Terrain) -> Field:
-    headland = t.noise("headland", 30.0, 6, 0.5).rise(0.35, 1.0) * t.by_depth(40, 60) * 8.0
-    if "lighthouse" in t.scene.accents:
-        headland = headland.at_least(t.rock(t.scene.focus, 10.5))
-    return headland - 0.4
+def veil_at(scene: Scene, depth: float) -> float:
+    """How much of what lies at this depth the air hides."""
+    return 1 - math.exp(-((max(0.0, depth - 3) / scene.light.reach) ** 1.15))
 
 
-def islands(t: Terrain) -> Field:
-    """Steep green islands out at sea, and the corner of a beach where one stands."""
-    crests = t.ridges("islands", 15.0, 7) * 0.55 + t.noise("peaks", 22.0, 3) * 0.75 - 0.42
-    rocks = crests.clamp(-0.2, 2.0) * t.by_depth(9, 24) * 9.0 - 0.05
-    slant = [-0.1 - 0.34 * (d - 2) for d in t.depths]
-    corner = (
-        t.sideways() * float(-t.view.light_side)
-        + Field.column(slant, t.columns)
-        + t.noise("beach", 3.0, 4) * 0.4
-    )
-    beach = (corner * 0.16).clamp(-0.3, 0.3) * (1.0 - t.by_depth(5, 7)) - t.by_depth(4, 6) * 0.3
-    return rocks.at_least(beach)
+def hazed(t: Terrain, heights: Field, colours: ColourField) -> ColourField:
+    """The farther and the lower, the more of the air's colour."""
+    veil = Field.column([veil_at(t.scene, depth) for depth in t.depths], t.columns)
+    thickness = (heights.at_least(0) * -0.16).exp() * 0.45 + 0.62
+    return colours.mix(t.scene.light.haze, (veil * thickness).clamp(0, 0.97))
 
 
-def desert(t: Terrain) -> Field:
-    def crest(n: Field) -> Field:
-        return 0.8 - abs(n) * 1.9
-
-    dunes = (t.noise("dunes", 9.0, 2, 0.3, 1.8, crest) + 0.15).at_least(0.0) * t.by_depth(1.6, 7) * 1.9
-    great = (t.noise("great", 24.0, 3, 0.3, 1.5, crest) + 0.1).at_least(0.0) * t.by_depth(9, 36) * 6.5
-    return dunes + great + t.noise("ripples", 0.45, 3, 0.5, 4.0) * 0.02
-
-
-def canyon(t: Terrain) -> Field:
-    """Mesas and buttes: a slope of rubble, a cliff in steps, a flat top."""
-    mass = t.noise("mesas", 17.0, 5, 0.42) - (1.0 - t.by_depth(10, 19)) * 1.2
-    rubble = mass.rise(-0.05, 0.24) * 1.5
-    cliffs = mass.rise(0.22, 0.27) * 2.6 + mass.rise(0.30, 0.34) * 1.4 + mass.rise(0.48, 0.53) * 1.8
-    return (
-        rubble + cliffs + t.noise("rough", 2.0, 5) * 0.10 + t.noise("flats", 9.0, 3) * 0.2 * t.by_depth(1, 6)
-    )
+def sheets(t: Terrain) -> ColourField:
+    """Coloured paper instead of light and shade: one colour for a stretch of depth."""
+    light, is_desert = t.scene.light, t.scene.ground == "desert"
+    warm = blend(light.sky[2], rgb("b5562f") if is_desert else light.ambient, 0.5)
+    dark = blend(scale(light.ambient, 0.4), rgb("4a1f1a"), 0.6 if is_desert else 0.0)
+    parts = [(i * 7 // len(t.depths)) / 6 for i in range(len(t.depths))]
+    rows = [blend(light.haze, warm, p * 2) if p < 0.5 else blend(warm, dark, p * 2 - 1) for p in parts]
+    return ColourField.column(rows, t.columns)
 
 
-def city(t: Terrain) -> Field:
-    far = t.noise("far", 30.0, 5, 0.45).at_least(-0.2) * t.by_depth(45, 75) * 8.0
-    quay = Field.column([0.07 if d > 7.2 else -0.5 for d in t.depths], t.columns)
-    return quay + far
+def grid(t: Terrain) -> ColourField:
+    """Lines of light on black, along every tenth slice and away from the eye."""
+    lines, light = Image.new("L", t.depth.size), t.scene.light
+    draw = ImageDraw.Draw(lines)
+    for row in range(len(t.depths) - 1, 0, -10):
+        draw.line((0, row, t.columns, row), 255)
+    for metre in range(-110, 111):
+        places = [0.5 + metre * 0.275 / (depth * t.view.spread) for depth in t.depths]
+        draw.line([(place * t.columns, row) for row, place in enumerate(places)], 255)
+    glow = [scale(blend(light.direct, light.sun, min(1.0, d / 34)), min(1.0, 0.45 + 7 / d)) for d in t.depths]
+    black = ColourField.flat(t.depth.size, rgb("0a0420"))
+    return black.mix(ColourField.column(glow, t.columns), Field(lines.convert("F")) / 255.0)
 
 
-GROUNDS: dict[str, Callable[[Terrain], Field]] = {
-    "mountains": mountains, "hills": hills, "meadow": meadow, "forest": forest, "ocean": ocean,
-    "islands": islands, "desert": desert, "canyon": canyon, "city": city,
-}  # fmt: skip
-
-
-def illumination(heights: Field, depths: list[float], view: View) -> tuple[Field, Field]:
-    """How much direct light each place gets (slope and cast shadow), and how flat it lies; both 0-1."""
-    width, count = heights.size
-    across = [2 * d * (width / view.unit / 2) / width for d in depths]
-    slope_x = heights.step_right() / Field.column(across, width)
-    gaps = [depths[max(i - 1, 0)] - depths[max(i, 1)] for i in range(count)]
-    slope_z = heights.step_down() * -1.0 / Field.column(gaps, width)
-    length = (slope_x * slope_x + slope_z * slope_z + 1.0) ** 0.5
-    x, y, z = 0.78 * view.light_side, view.light_rise, -0.26
-    facing = ((1.0 * y - slope_x * x - slope_z * z) / length).clamp()
-    return facing * sunlit(heights, across, view.light_side, view.light_rise), length**-1.0
-
-
-def sunlit(heights: Field, across: list[float], light_side: int, rise: float) -> Field:
-    """Soft shadows: walk away from the light, and what stands lower than the sinking ray is dark."""
-    rows: list[float] = []
-    for line, step in zip(heights.lines(), across, strict=True):
-        fall, ray = step * rise, -1e9
-        walk = reversed(line) if light_side > 0 else line
-        shadow = []
-        for height in walk:
-            ray = max(ray - fall, height)
-            shadow.append(ray - height)
-        rows.extend(reversed(shadow) if light_side > 0 else shadow)
-    shade = Field(Image.frombytes("F", heights.size, array("f", rows).tobytes()))
-    return 1.0 - shade.rise(0.0, 0.5)
-
-
-def hazed(scene: Scene, view: View, depths: list[float], heights: Field, colours: ColourField) -> ColourField:
-    """The farther and the lower, the more of the air's colour; warmer below the sun."""
-    width = heights.size[0]
-    light = scene.light
-    veil = Field.column([1 - math.exp(-((max(0.0, d - 3) / light.reach) ** 1.15)) for d in depths], width)
-    low = (heights.at_least(0) * -0.16).exp()
-    amount = (veil * (low * 0.45 + 0.62)).clamp(0, 0.97)
-    pixel, sun = view.width / width / view.unit, view.sun[0] / view.unit
-    glow = Field.row([math.exp(-(((x * pixel - sun) / 0.3) ** 2)) for x in range(width)], len(depths))
-    air = ColourField.flat(heights.size, rgb(light.haze))
-    if scene.has_sun and not light.is_night:
-        air = air.mix(blend(rgb(light.sky[-1]), rgb(light.sun), 0.3), glow * 0.7)
-    return colours.mix(air, amount)
-
-
-def grassy(t: Terrain, heights: Field, flatness: Field) -> ColourField:
-    patches = t.noise("patches", 3.0, 9, 0.6).rise(-0.6, 0.6)
-    lush, dry = (rgb(code) for code in t.scene.turf)
-    ground = ColourField.flat(heights.size, lush).mix(dry, patches)
-    ground = ground.mix(blend(dry, rgb("7d8a3f"), 0.5), t.noise("turf", 6.0, 4).rise(0.1, 0.9) * 0.4)
-    rock = ColourField.flat(heights.size, rgb("77706a")).mix(rgb("9a9086"), patches)
-    mixed = rock.mix(ground, flatness.rise(0.62, 0.8))
-    if t.scene.has_water:
-        mixed = mixed.mix(rgb("9c8b6c"), heights.rise(0.07, 0.01))
-    return snowed(t, heights, flatness, mixed)
-
-
-def alpine(t: Terrain, heights: Field, flatness: Field) -> ColourField:
-    grain = t.noise("grain", 2.5, 9, 0.6)
-    rock = ColourField.flat(heights.size, rgb("5f5a5c")).mix(rgb("948a84"), grain.rise(-0.5, 0.6))
-    turf = ColourField.flat(heights.size, rgb("3f5a34")).mix(rgb("7a8248"), grain.rise(-0.5, 0.5))
-    line = (heights + grain * 1.4).rise(4.2, 2.0)
-    mixed = rock.mix(turf, line * flatness.rise(0.55, 0.75))
-    if t.scene.has_water:
-        mixed = mixed.mix(rgb("7d7468"), heights.rise(0.06, 0.01))
-    return snowed(t, heights, flatness, mixed)
-
-
-def snowed(t: Terrain, heights: Field, flatness: Field, ground: ColourField) -> ColourField:
-    """Snow above a ragged line, where it is not too steep to lie."""
-    if t.scene.snow <= 0:
-        return ground
-    line = 9.0 * (1 - t.scene.snow) ** 1.3 - (2.0 if t.scene.snow > 0.95 else 0.0)
-    ragged = heights + t.noise("snow", 3.0, 5) * (0.4 + line * 0.22)
-    lies = ragged.rise(line - 0.2, line + 1.2) * flatness.rise(0.34, 0.56)
-    return ground.mix((0.97, 0.98, 1.0), lies)
-
-
-def sandy(t: Terrain, heights: Field, flatness: Field) -> ColourField:
-    tone = t.noise("tone", 6.0, 4).rise(-0.7, 0.7)
-    base = t.scene.tint or rgb("d9a066")
-    return ColourField.flat(heights.size, blend(rgb("d9a066"), base, 0.5)).mix(
-        blend(rgb("eec48a"), base, 0.2), tone
-    )
-
-
-def layered(t: Terrain, heights: Field, flatness: Field) -> ColourField:
-    """Strata: bands by height on the walls, dust on the flats."""
-    waver = heights + t.noise("waver", 4.0, 3) * 0.18
-    size = heights.size
-    walls = ColourField.flat(size, rgb("a85a38"))
-    for level, colour in (
-        (0.6, "b8683f"),
-        (1.6, "c9784a"),
-        (2.0, "8f4630"),
-        (2.5, "d99560"),
-        (3.0, "a04c30"),
-        (3.7, "e0a878"),
-        (4.2, "95452f"),
-        (5.2, "c07850"),
-    ):
-        walls = walls.mix(rgb(colour), waver.rise(level - 0.1, level + 0.1))
-    dust = ColourField.flat(size, rgb("c98f5f")).mix(
-        rgb("8f8a55"), t.noise("scrub", 1.2, 5).rise(0.1, 0.6) * 0.6
-    )
-    return walls.mix(dust, flatness.rise(0.72, 0.9))
-
-
-def shore(t: Terrain, heights: Field, flatness: Field) -> ColourField:
-    green = ColourField.flat(heights.size, rgb("3f6b34")).mix(
-        rgb("7f9648"), t.noise("patches", 2.5, 5).rise(-0.5, 0.5)
-    )
-    rock = ColourField.flat(heights.size, rgb("6f675f"))
-    mixed = rock.mix(green, flatness.rise(0.5, 0.7))
-    return mixed.mix(rgb("e8d3a4"), heights.rise(0.32, 0.12))
-
-
-ALBEDOS: dict[str, Callable[[Terrain, Field, Field], ColourField]] = {
-    "mountains": alpine, "desert": sandy, "canyon": layered, "islands": shore, "ocean": alpine,
-}  # fmt: skip
-
-
-def forest_of(t: Terrain, heights: Field, flatness: Field) -> Field:
-    """How thickly trees stand: on dry, gentle, not too high ground, in clumps."""
-    if t.scene.tree is None:
-        return Field.flat(heights.size, 0.0)
-    clumps = t.noise("clumps", 5.0, 4)
-    sparse = {"forest": -0.45, "meadow": 0.35, "hills": 0.12}.get(t.scene.ground, -0.15)
-    thick = clumps.rise(sparse, sparse + 0.6)
-    return thick * heights.rise(0.03, 0.10) * heights.rise(3.2, 1.6) * flatness.rise(0.55, 0.75)
-
-
-_ = scale
-
-
-def haze_at(scene: Scene, depth: float) -> tuple[Colour, float]:
-    """The air's colour and how much of it lies before things at this depth."""
-    return rgb(scene.light.haze), min(
-        0.97, (1 - math.exp(-((max(0.0, depth - 3) / scene.light.reach) ** 1.15))) * 0.95
-    )
+def paint_land(picture: Image.Image, land: Land, view: View, finer: int) -> Iterator[int]:
+    """Paint every slice, far to near, each over the last; it yields i when slice i may get what is on it."""
+    size = (view.width, len(land.depths) * finer)
+    heights = land.heights.image.resize(size, Image.Resampling.BILINEAR)
+    colours = land.colours.resize(size, Image.Resampling.BILINEAR)
+    depths = Field.column(land.depths).image.resize((1, size[1]), Image.Resampling.BILINEAR)
+    # Coverage of a pixel is 255 * (its row - the silhouette) + 128, clipped; the half that all share:
+    ramp = Field.column([255.0 * (y + 0.5) + 128.0 for y in range(view.height)], view.width).image
+    for row, (depth, nearer) in enumerate(pairwise(array("f", depths.tobytes()))):
+        line = (0, row, view.width, row + 1)
+        rise = Field(heights.crop(line))
+        above = rise.clamp(-1.0, 0.0) * 300.0 + rise  # what lies under water drops out of sight
+        tops = above * (-view.unit / depth) + view.drop(depth)
+        top = max(0, math.floor(min(tops.lines()[0])))
+        bottom = min(view.height, math.ceil(max(view.drop(depth), view.drop(nearer))) + 1)
+        if top < bottom:
+            band = (view.width, bottom - top)
+            silhouette = Field((tops * -255.0).image.resize(band, Image.Resampling.NEAREST))
+            inside = Field(ramp.crop((0, top, view.width, bottom))) + silhouette
+            tones = colours.crop(line).resize(band, Image.Resampling.NEAREST)
+            picture.paste(tones, (0, top), inside.image.convert("L"))
+        if row % finer == finer - 1:
+            yield row // finer

@@ -30,9 +30,9 @@ START_SECONDS = 90.0
 RUN_SECONDS = 120.0
 STOP_SECONDS = 40.0
 PROMPTS = [
-    ("sunset over a quiet ocean", "realistic"),
-    ("aurora above winter mountains", "watercolor"),
-    ("night city in the rain", "neon"),
+    ("a mountain lake at sunset", "realistic"),
+    ("aurora over a frozen lake in winter", "watercolor"),
+    ("mountain lake at dusk", "minimal"),
 ]
 
 
@@ -46,7 +46,8 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help="default: 8000, or a free one")
 
     def handle(self, *args: Any, once: bool, port: int | None, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
         screen = Screen()
         url = f"http://127.0.0.1:{port or free_port(8000)}"
         log = settings.DATA_DIR / "demo.log"

@@ -34,7 +34,7 @@ picked AS (
       FROM (SELECT due.* FROM due JOIN head USING (kind, batch_size)
              ORDER BY due.priority DESC, due.run_at, due.id) due
       JOIN jobs_job j ON j.id = due.id
-     WHERE j.status = 'queued'
+     WHERE j.status = 'queued' AND j.run_at <= statement_timestamp()  -- once locked, it may have changed
      ORDER BY due.priority DESC, due.run_at, due.id
      LIMIT (SELECT least(batch_size, %(limit)s) FROM head)
        FOR UPDATE OF j SKIP LOCKED

@@ -27,7 +27,7 @@ due AS (
 picked AS (
     SELECT j.id FROM jobs_job j
       JOIN due ON due.id = j.id
-     WHERE j.status = 'queued'
+     WHERE j.status = 'queued' AND j.run_at <= statement_timestamp()  -- once locked, it may have changed
      ORDER BY j.priority DESC, j.run_at, j.id
      LIMIT %(limit)s
        FOR UPDATE OF j SKIP LOCKED

@@ -1,0 +1,39 @@
+"""Every figure with its target, for two cores with PostgreSQL on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A number worth knowing: measured by `benchmarks.<module>`, good at `at_least` or `at_most`."""
+
+    module: str
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def target(self) -> str:
+        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+
+    def is_met_by(self, value: float) -> bool:
+        if self.at_least is not None:
+            return value >= self.at_least
+        return self.at_most is not None and value <= self.at_most
+
+
+# Figures of one module are measured together.
+FIGURES = {
+    "drain_jobs_per_s": Figure(module="drain", unit="jobs/s", at_least=5_000),
+    "drain_share_of_floor": Figure(module="drain", unit="ratio", at_least=0.5),
+    "start_latency_p50_ms": Figure(module="start_latency", unit="ms", at_most=8),
+    "start_latency_p95_ms": Figure(module="start_latency", unit="ms", at_most=25),
+    "enqueue_per_s": Figure(module="enqueue", unit="jobs/s", at_least=900),
+    "bulk_enqueue_per_s": Figure(module="enqueue", unit="jobs/s", at_least=8_000),
+    "submit_rps": Figure(module="submit", unit="requests/s", at_least=800),
+    "submit_p95_ms": Figure(module="submit", unit="ms", at_most=60),
+    "submit_ratio_miniapp_req": Figure(module="submit", unit="ratio", at_least=0.9),
+    "recovery_s": Figure(module="recovery", unit="s", at_most=40),
+}

@@ -1,0 +1,109 @@
+"""The processes under test, started for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STOP_SECONDS = 20.0
+READY_SECONDS = 60.0
+LOG_TAIL_CHARS = 4_000
+
+
+class Process:
+    """A child of ours in a process group of its own; its log goes to a file, as in production."""
+
+    def __init__(self, *command: str, **env: str) -> None:
+        self._name = " ".join(command)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the child
+        self._popen = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    def wait_until(self, is_done: Callable[[], bool], *, seconds: float, pause: float = 0.1) -> None:
+        """Look every `pause` seconds; raises RuntimeError with the end of the log when it takes too long."""
+        end = time.monotonic() + seconds
+        while not is_done():
+            if self._popen.poll() not in (None, 0) or time.monotonic() > end:
+                raise RuntimeError(f"{self._name} did not get there; its log ends:\n{self._tail()}")
+            time.sleep(pause)
+
+    def wait_for_end(self, *, seconds: float) -> None:
+        """Wait until it exits with 0."""
+        self.wait_until(lambda: self._popen.poll() == 0, seconds=seconds, pause=0.02)
+
+    def stop(self) -> None:
+        """Ask it to end, then end the whole group."""
+        self._popen.terminate()
+        try:
+            self._popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass  # killed with its group
+        try:
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # the usual case: nobody is left
+        self._popen.wait()
+        self._log.close()
+
+    def _tail(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-LOG_TAIL_CHARS:]
+
+
+@contextmanager
+def running(*command: str, **env: str) -> Iterator[Process]:
+    """`python COMMAND` for as long as the block lasts."""
+    process = Process(*command, **env)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+@contextmanager
+def cluster(*, workers: int = 2) -> Iterator[Process]:
+    """The cluster of the default queue."""
+    env = {"Q_CLUSTER_NAME": "default", "CLUSTER_WORKERS": str(workers)}
+    with running("manage.py", "qcluster", **env) as process:
+        yield process
+
+
+@contextmanager
+def web() -> Iterator[int]:
+    """The web server, once it answers; yields its port."""
+    port = _free_port()
+    with running("manage.py", "web", "--port", str(port)) as process:
+        process.wait_until(lambda: _is_ready(port), seconds=READY_SECONDS)
+        yield port
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

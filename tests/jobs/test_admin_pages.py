@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
@@ -343,6 +345,12 @@ def make_rows(tenant: Tenant, count: int) -> None:
         make_worker(tenant)
         make_key(tenant)
         make_attestation(job)
+
+
+@pytest.fixture(autouse=True)
+def _known_content_types(db: None) -> None:
+    """Django caches these: only the first page of a process asks for them."""
+    ContentType.objects.get_for_models(*apps.get_models())
 
 
 @pytest.mark.parametrize("count", [1, 20])

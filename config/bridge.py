@@ -53,7 +53,7 @@ def _messages(response: HttpResponseBase, emit: Emit, *, is_head: bool) -> list[
     """The answer as ASGI messages; a streamed body is sent through `emit` (False: the client has left)."""
     start = {"type": "http.response.start", "status": response.status_code, "headers": _headers(response)}
     if not isinstance(response, StreamingHttpResponse):
-        return [start, body_message(cast(HttpResponse, response).content)]
+        return [start, body_message(b"" if is_head else cast(HttpResponse, response).content)]
     if isinstance(response, FileResponse):
         response.block_size = FILE_CHUNK
     if emit(start) and not is_head:

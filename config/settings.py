@@ -132,6 +132,7 @@ DATABASES = {
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     # A repeated statement is planned once per connection, unless a transaction pooler forbids it.
     prepare_threshold=None if _has_pooler else 5,
+    connect_timeout=5,  # a host that does not answer is a 503 soon, and not a request that hangs
     application_name="affidavit",
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -43,6 +43,7 @@ TURN_SECONDS = 1.0
 STORE_EVERY_SECONDS = 0.2
 # A handler that ignores its timeout (or sits in C code) has this long before its process is ended.
 GRACE_SECONDS = 5.0
+SLACK_SECONDS = 1.0
 # While the database is away an outcome is offered again for as long as its lease can still be live.
 STORE_RETRY_SECONDS = 0.5
 
@@ -108,11 +109,12 @@ def run_batch(rows: list[Any], keeper: LeaseKeeper) -> None:
     outcomes: list[Outcome] = []
     stored_at = time.monotonic()
     try:
-        with hard_limit(sum(row.timeout_seconds for row in rows)):
+        with HardLimit() as limit:
             for row, lease in zip(rows, leases, strict=True):
                 if keeper.has_lost(lease):
                     logger.warning("lease lost before the work began", extra={"jobId": str(row.id)})
                     continue
+                limit.allow(row.timeout_seconds)
                 outcomes.append(run_job(row, lease))
                 if time.monotonic() - stored_at > STORE_EVERY_SECONDS:
                     store(outcomes)
@@ -206,7 +208,7 @@ def _log(row: Any, outcome: Outcome, seconds: float) -> None:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise JobTimedOut in the main thread after `seconds`; `hard_limit` has set the signal up."""
+    """Raise JobTimedOut in the main thread after `seconds`; HardLimit has set the signal up."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -218,18 +220,28 @@ def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
     raise JobTimedOut
 
 
-@contextlib.contextmanager
-def hard_limit(seconds: float) -> Iterator[None]:
-    """End the process when a batch overstays its timeouts and the grace, even with the interpreter locked.
+class HardLimit:
+    """Ends the process when a job overstays its timeout and the grace, even with the interpreter locked.
 
     faulthandler's watchdog is a C thread that needs no interpreter; it prints where the process was. The sweep
-    ends the attempt as `timed_out` when its lease lapses.
+    ends the attempt as `timed_out` when its lease lapses. Setting the watchdog starts a thread, which a light
+    job would feel: within SLACK_SECONDS one setting serves for several.
     """
-    signal.signal(signal.SIGALRM, _raise_timed_out)
-    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__ or 2)
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> HardLimit:
+        signal.signal(signal.SIGALRM, _raise_timed_out)
+        self._ends_at = 0.0
+        return self
+
+    def allow(self, seconds: float) -> None:
+        """Give the job that begins now so long, and the grace."""
+        wanted = time.monotonic() + seconds + GRACE_SECONDS
+        if not wanted <= self._ends_at <= wanted + SLACK_SECONDS:
+            self._ends_at = wanted + SLACK_SECONDS
+            left = seconds + GRACE_SECONDS + SLACK_SECONDS
+            faulthandler.dump_traceback_later(left, exit=True, file=sys.__stderr__ or 2)
+
+    def __exit__(self, *raised: object) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 

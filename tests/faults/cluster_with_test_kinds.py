@@ -37,6 +37,13 @@ def hang(envelope: JobEnvelope[Seconds]) -> None:
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
+@handler("test.hang_in_batch", payload=Seconds, timeout_seconds=1, batch_size=20)
+def hang_in_batch(envelope: JobEnvelope[Seconds]) -> None:
+    """Light work, of which one that gives `seconds` gets stuck."""
+    if envelope.payload.seconds:
+        re.match(r"(a+)+$", "a" * 60 + "b")
+
+
 @handler("test.die", payload=Seconds, batch_size=20)
 def die(envelope: JobEnvelope[Seconds]) -> None:
     """Take the process along, unless `seconds` is 0."""

@@ -90,6 +90,20 @@ def test_a_handler_stuck_in_c_code_is_ended(platform: Platform, cluster: Any) ->
     assert wait_for(platform, after, "completed", 10)
 
 
+def test_a_light_job_that_gets_stuck_holds_its_neighbours_up_no_longer_than_its_timeout(
+    platform: Platform, cluster: Any
+) -> None:
+    specs = [
+        {"kind": "test.hang_in_batch", "payload": {"seconds": int(n == 0)}, "max_attempts": 2}
+        for n in range(15)
+    ]
+    stuck, *neighbours = enqueue(platform, *specs)
+
+    assert wait_for(platform, stuck, "failed", 60)["error"]["code"] == "timed_out"
+    for neighbour in neighbours:
+        assert wait_for(platform, neighbour, "completed", 5)
+
+
 def test_sigterm_lets_what_runs_finish_and_takes_up_no_more(platform: Platform, cluster: Any) -> None:
     specs = [{"kind": "test.sleep", "payload": {"seconds": 2}} for _ in range(12)]
     ids = enqueue(platform, *specs)

@@ -20,6 +20,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from config import postgres
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60
 
@@ -95,6 +97,10 @@ class Platform:
         lines = self.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def hold(self) -> None:
+        """Keep the embedded server up for this test, also when no other process uses it."""
+        self.__dict__["url"] = postgres.database_url(self.folder)
+
     def stop(self) -> None:
         for process in self.processes:
             if process.poll() is None:
@@ -108,6 +114,7 @@ class Platform:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        postgres.release(self.folder)
 
 
 def is_ready(url: str) -> bool:

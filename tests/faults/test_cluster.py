@@ -29,6 +29,7 @@ print(json.dumps([str(i) for i in enqueue_jobs([NewJob(tenant_id=None, **s) for 
 def cluster(platform: Platform) -> Any:
     """A cluster with short leases on a migrated database."""
     platform.env["LEASE_SECONDS"] = "3"
+    platform.hold()
     platform.manage("migrate", "-v", "0")
     return platform.start(CLUSTER)
 

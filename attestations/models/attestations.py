@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from django.db import models
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from attestations.canonical import digest_of
 from jobs.models import Job, Tenant, Workflow
@@ -18,10 +17,6 @@ class AttestationQuerySet(TenantQuerySet["Attestation"]):
     def of_workflow(self, workflow: Workflow) -> Self:
         """Every attestation of a workflow and its jobs, oldest first."""
         return self.filter(workflow=workflow).order_by("id")
-
-    def expired(self) -> Self:
-        """Those past their retention time."""
-        return self.filter(expires_at__lt=timezone.now())
 
 
 class Attestation(models.Model):

@@ -184,8 +184,6 @@ def submit_job(key: ApiKey, actor_id: str, asked: dict[str, Any]) -> Job:
         step = Step(
             name="job", kind=kind, service_required=service, payload=asked["payload"], options=options
         )
-        if kind:
-            get_handler(kind).parse(asked["payload"])
         _, jobs = start_workflow(
             key.tenant,
             workflow_id=asked["workflow_id"],

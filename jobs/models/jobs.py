@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
-from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce, Now
 
@@ -217,9 +216,3 @@ class Job(Evaluated):
     @property
     def attempts_left(self) -> int:
         return max(self.max_attempts - self.attempt, 0)
-
-
-def default_max_attempts() -> int:
-    """Attempts a job has when neither its kind nor its submitter says (`WORKER_RETRY_LIMIT`)."""
-    limit: Any = settings.WORKER_RETRY_LIMIT
-    return int(limit)

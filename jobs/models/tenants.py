@@ -56,16 +56,6 @@ class Scope(models.TextChoices):
     MANAGE = "manage"  # cancel, retry, and change collections and endpoints
 
 
-class ApiKeyQuerySet(TenantQuerySet["ApiKey"]):
-    def usable(self) -> Self:
-        """Keys that open something now: not revoked, not expired, of an active tenant."""
-        return self.filter(
-            models.Q(expires_at__isnull=True) | models.Q(expires_at__gt=timezone.now()),
-            revoked_at__isnull=True,
-            tenant__is_active=True,
-        )
-
-
 class ApiKey(models.Model):
     """A secret a program calls the API with: stored as its id and a SHA-256, shown once."""
 
@@ -79,7 +69,7 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = ApiKeyQuerySet.as_manager()
+    objects = TenantQuerySet["ApiKey"].as_manager()
 
     class Meta:
         verbose_name = "API key"

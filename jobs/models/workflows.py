@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
 
 from django.db import models
 from django.db.models.functions import Now
@@ -12,11 +11,6 @@ from jobs.ids import uuid7
 from jobs.models.collections import Collection
 from jobs.models.evaluation import Evaluated
 from jobs.models.tenants import Tenant, TenantQuerySet
-
-
-class WorkflowQuerySet(TenantQuerySet["Workflow"]):
-    def failed(self) -> Self:
-        return self.filter(status=Workflow.Status.FAILED)
 
 
 class Workflow(Evaluated):
@@ -88,7 +82,7 @@ class Workflow(Evaluated):
     failed_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
 
-    objects = WorkflowQuerySet.as_manager()
+    objects = TenantQuerySet["Workflow"].as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -13,7 +13,6 @@ from django.conf import settings
 from config.tracing import current_trace
 from jobs.ids import uuid7
 from jobs.models import Job
-from jobs.models.jobs import default_max_attempts
 from jobs.queue import wakeups
 from jobs.queue.handlers import get_handler
 from jobs.statements import batch, run
@@ -98,7 +97,7 @@ def _row(new: NewJob) -> dict[str, Any]:
     if handler and not new.is_waiting:  # a waiting step's payload is still a template
         handler.parse(new.payload)
     policy_attempts = handler.retry.max_attempts if handler else None
-    max_attempts = new.max_attempts or policy_attempts or default_max_attempts()
+    max_attempts = new.max_attempts or policy_attempts or settings.WORKER_RETRY_LIMIT
     timeout = new.timeout_seconds or (handler.timeout_seconds if handler else None)
     trace = current_trace()
     return {

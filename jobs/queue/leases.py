@@ -34,7 +34,6 @@ class LeaseKeeper:
         self.queue = queue
         self._held: dict[UUID, Lease] = {}
         self._lost: set[UUID] = set()
-        self._cancel_requested: set[UUID] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -64,16 +63,11 @@ class LeaseKeeper:
             for job_id in gone:
                 self._held.pop(job_id, None)
             self._lost -= gone
-            self._cancel_requested -= gone
 
     def has_lost(self, lease: Lease) -> bool:
         """Whether a renewal was refused: the job is no longer ours to run."""
         with self._lock:
             return lease.job_id in self._lost
-
-    def is_cancel_requested(self, job_id: UUID) -> bool:
-        with self._lock:
-            return job_id in self._cancel_requested
 
     def renew_all(self) -> None:
         """Renew everything held, note what was lost, and show up in the list of workers."""
@@ -85,7 +79,6 @@ class LeaseKeeper:
         answers = renew(leases)
         with self._lock:
             self._lost |= {lease.job_id for lease in leases} - answers.keys()
-            self._cancel_requested |= {key for key, answer in answers.items() if answer.is_cancel_requested}
 
     def _run(self) -> None:
         while not self._stopped.wait(settings.LEASE_SECONDS / 3):

@@ -81,6 +81,8 @@ INSTALLED_APPS = [
     "jobs",
     "attestations",
     "webhooks",
+    # Your own Django apps: their `job_handlers.py` is found, their models are migrated.
+    *env.list("EXTRA_APPS", default=[]),
 ]
 
 MIDDLEWARE = [
@@ -145,6 +147,8 @@ LEASE_SECONDS = env.int("LEASE_SECONDS", default=30)
 JOB_TIMEOUT_SECONDS = env.int("JOB_TIMEOUT_SECONDS", default=300)
 JOB_TIMEOUT_SECONDS_MAX = env.int("JOB_TIMEOUT_SECONDS_MAX", default=86_400)
 ATTESTATION_RETENTION_DAYS = env.int("ATTESTATION_RETENTION_DAYS", default=7)
+# What `manage.py up` gives a process that is to stop until it kills it.
+DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=30)
 CLUSTER_WORKERS = env.int("CLUSTER_WORKERS", default=2)
 QUEUES = ["default", "webhooks", "proof-generation", "proof-publishing"]
 

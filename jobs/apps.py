@@ -16,7 +16,9 @@ class JobsConfig(AppConfig):
 
         from jobs.queue.runner import prepare_process
         from jobs.schedules import sync_schedules
+        from jobs.services.queues import ensure_queues
 
         autodiscover_modules("job_handlers")
+        post_migrate.connect(ensure_queues, sender=self)
         post_migrate.connect(sync_schedules, sender=self)
         post_spawn.connect(prepare_process, dispatch_uid="jobs")

@@ -132,7 +132,7 @@ class JobReport(APIView):
 
     def job(self, request: Request, job_id: str) -> Job:
         mine = Job.objects.of_tenant(key_of(request).tenant).exclude(service_required="")
-        columns = ("id", "tenant_id", "workflow_id", "kind", "attempt", "max_attempts", "cancel_requested_at")
+        columns = ("id", "tenant_id", "workflow_id", "kind", "attempt", "max_attempts", "retry_policy")
         return get_object_or_404(mine.only(*columns), pk=job_id)
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from jobs.models.clusters import Cluster
 from jobs.models.collections import Collection
 from jobs.models.evaluation import ProblemType, StatusCategory
 from jobs.models.events import Event
+from jobs.models.idempotency import IdempotencyKey
 from jobs.models.jobs import Job
+from jobs.models.queues import Queue
 from jobs.models.tenants import ApiKey, Scope, Tenant
 from jobs.models.workers import Worker
 from jobs.models.workflows import Workflow
 
 __all__ = [
     "ApiKey",
+    "Cluster",
     "Collection",
     "Event",
+    "IdempotencyKey",
     "Job",
     "ProblemType",
+    "Queue",
     "Scope",
     "StatusCategory",
     "Tenant",

@@ -19,6 +19,7 @@ class Event(models.Model):
         CANCEL_REQUESTED = "cancel_requested"  # {"by"}
         CANCELLED = "cancelled"  # {"by"}
         RETRIED = "retried"  # {"by", "reason", "before", "after"}
+        REMINDER_DUE = "reminder_due"  # {"user_id"}
 
     # The rows an event speaks of exist when it is written and may go before it: no constraint to check.
     tenant = models.ForeignKey(

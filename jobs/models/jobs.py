@@ -25,6 +25,10 @@ class JobQuerySet(TenantQuerySet["Job"]):
     def failed(self) -> Self:
         return self.filter(status=Job.Status.FAILED)
 
+    def running_at(self, place: str) -> Self:
+        """Jobs under a live lease of a worker whose name begins with `place`."""
+        return self.filter(status=Job.Status.RUNNING, worker__startswith=place, lease_expires_at__gt=Now())
+
 
 class Job(Evaluated):
     """One unit of work: run in-house (`kind`) or by a remote worker (`service_required`).
@@ -68,6 +72,9 @@ class Job(Evaluated):
     max_attempts = models.PositiveIntegerField(default=3)
     run_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
+    retry_policy = models.JSONField(
+        null=True, blank=True, help_text="What this job says of its retries, over what its kind says."
+    )
     timeout_seconds = models.PositiveIntegerField(default=300)
     # How many jobs of its kind one process may claim with it; 1 once an attempt of it was lost, so that a
     # job that kills its process takes no neighbour with it.
@@ -107,6 +114,7 @@ class Job(Evaluated):
             # Read by sql/claim_in_house.sql.
             models.Index(
                 "queue",
+                Coalesce("tenant", models.Value(PLATFORM, output_field=models.UUIDField())),
                 models.F("priority").desc(),
                 "run_at",
                 "id",

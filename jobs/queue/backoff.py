@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +15,8 @@ class RetryPolicy:
     `delays`, when given, is the explicit wait after the first, second … failure (the last one repeats).
     Otherwise the wait is `delay_seconds * backoff ** (failures - 1)`, never over `cap_seconds`. Up to `jitter`
     of it (a share) is added on top, so that a retry never comes early.
-    `max_attempts` None means the platform's default (`WORKER_RETRY_LIMIT`).
+    `max_attempts` None means one more than there are `delays`, else the platform's default
+    (`WORKER_RETRY_LIMIT`).
     """
 
     max_attempts: int | None = None
@@ -22,6 +25,18 @@ class RetryPolicy:
     cap_seconds: float = 3600.0
     jitter: float = 0.2
     delays: tuple[float, ...] = ()
+
+    @property
+    def attempts(self) -> int | None:
+        """How many attempts the policy itself allows; None leaves it to the platform."""
+        return self.max_attempts or (len(self.delays) + 1 if self.delays else None)
+
+    def overridden_by(self, own: Mapping[str, Any] | None) -> RetryPolicy:
+        """This policy with what a job says of its own retries: some of the fields above, from JSON."""
+        if not own:
+            return self
+        fields = {**own, "delays": tuple(own.get("delays", ()))}
+        return replace(self, **fields)
 
     def delay_after(self, failures: int, *, rng: random.Random | None = None) -> float:
         """Seconds to wait after the `failures`-th failed attempt (from 1)."""

@@ -24,6 +24,7 @@ from config.longpoll import CHANNEL
 from jobs.models import Job
 from jobs.queue import draining
 from jobs.queue.enqueue import enqueue_job
+from jobs.queue.pulse import Pulse, beat_for_ever
 from jobs.queue.sweep import sweep
 from jobs.queue.wakeups import topic_of
 from jobs.statements import run
@@ -32,35 +33,54 @@ logger = logging.getLogger(__name__)
 
 # Everyone looks by himself this often, in case a wake-up was lost.
 LOOK_EVERY_SECONDS = 1.0
+# A ticket goes round this often even when nothing is due: it shows that the cluster works.
+TICKET_EVERY_SECONDS = 5.0
 # After a ticket the process that took it has this long to claim before the queue is looked into again.
 SETTLE_SECONDS = 0.002
 
 
 class JobBroker(Broker):  # type: ignore[misc]
-    """Issues tickets while its queue has due jobs, and sweeps once a second from a thread."""
+    """Issues tickets while its queue has due jobs; sweeps and beats once a second from threads.
+
+    The sentinel makes it and hands it to the processes that it forks.
+    """
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key=list_key)
         self.queue: str = self.list_key
         self._ticket = _make_ticket(self.queue)
         self._listener: psycopg.Connection[Any] | None = None
-        self._sweeper: threading.Thread | None = None
+        self._pulse = Pulse(self.queue)
+        self._has_threads = False
         self._has_just_issued = False
+        self._issued_at = 0.0
 
     def dequeue(self) -> list[tuple[str, str]] | None:
         """Wait for due work, a second at most; answer one ticket when there is some.
 
         Called by django-q2's pusher in a loop; the pusher blocks by itself while every process is busy.
         """
-        self._ensure_sweeper()
+        self._ensure_threads()
+        self._pulse.looked()
         try:
-            self._has_just_issued = self._has_work()
+            self._has_just_issued = self._has_work() or self._is_ticket_overdue()
         except (Error, psycopg.Error):
             logger.warning("queue not looked into", exc_info=True)
             self._disconnect()
             time.sleep(LOOK_EVERY_SECONDS)
             self._has_just_issued = False
-        return [("ticket", self._ticket)] if self._has_just_issued else None
+        if not self._has_just_issued:
+            return None
+        self._issued_at = time.monotonic()
+        self._pulse.asked()
+        return [("ticket", self._ticket)]
+
+    def acknowledge(self, task_id: str) -> None:
+        """Called by django-q2's monitor when a ticket has come round."""
+        self._pulse.answered()
+
+    def _is_ticket_overdue(self) -> bool:
+        return not draining.has_begun() and time.monotonic() - self._issued_at > TICKET_EVERY_SECONDS
 
     def _has_work(self) -> bool:
         if draining.has_begun():
@@ -100,10 +120,11 @@ class JobBroker(Broker):  # type: ignore[misc]
             self._listener.close()
             self._listener = None
 
-    def _ensure_sweeper(self) -> None:
-        if self._sweeper is None:
-            self._sweeper = threading.Thread(target=_sweep_for_ever, name="sweeper", daemon=True)
-            self._sweeper.start()
+    def _ensure_threads(self) -> None:
+        if not self._has_threads:
+            self._has_threads = True
+            threading.Thread(target=_sweep_for_ever, name="sweeper", daemon=True).start()
+            threading.Thread(target=beat_for_ever, args=[self._pulse], name="pulse", daemon=True).start()
 
     def enqueue(self, package: str) -> str:
         """Turn what django-q2's scheduler sends into a job of the platform: `func` is its kind.
@@ -120,9 +141,13 @@ class JobBroker(Broker):  # type: ignore[misc]
         return str(job_id)
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Called by django-q2's sentinel twice a second, and first thing when it stops."""
-        if str(SignedPackage.loads(value).status) == str(Conf.STOPPING):
+        """Called by django-q2's sentinel twice a second, first thing when it stops, and when it has stopped."""
+        self._pulse.guarded()
+        status = str(SignedPackage.loads(value).status)
+        if status == str(Conf.STOPPING):
             draining.begin()
+        elif status == str(Conf.STOPPED):
+            self._pulse.stopped()
 
     def get_stat(self, key: str) -> None:
         return None

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from django.conf import settings
 
+from jobs.models.jobs import PLATFORM
+from jobs.queue.limits import room_in
 from jobs.statements import run
 
 # A claim looks this many batches deep, so that several processes claiming at once don't all see the same rows.
@@ -33,21 +35,35 @@ class Renewal:
     is_cancel_requested: bool
 
 
-def claim_in_house(queue: str, worker: str, *, limit: int = LARGEST_BATCH) -> list[Any]:
+def claim_in_house(
+    queue: str, worker: str, *, after: UUID = PLATFORM, limit: int = LARGEST_BATCH
+) -> list[Any]:
     """Claim the most urgent due job of `queue`, with more of its kind as far as its batch size goes.
 
-    Returns rows as named by claim_in_house.sql, `limit` at most, in no particular order.
+    Tenants take turns; the first one is the next behind `after` that has something due. Returns rows as named
+    by claim_in_house.sql, `limit` at most, in no particular order.
     """
-    return run(
-        "claim_in_house",
-        {
-            "queue": queue,
-            "worker": worker,
-            "limit": limit,
-            "window": limit * WINDOW_BATCHES,
-            "lease_seconds": settings.LEASE_SECONDS,
-        },
-    )
+    with room_in([queue], is_remote=False) as room:
+        limit = min(limit, room.get(queue, limit))
+        if limit == 0:
+            return []
+        return run(
+            "claim_in_house",
+            {
+                "queue": queue,
+                "worker": worker,
+                "after": after,
+                "limit": limit,
+                "window": limit * WINDOW_BATCHES,
+                "lease_seconds": settings.LEASE_SECONDS,
+            },
+        )
+
+
+def last_in_turn(rows: Sequence[Any], after: UUID) -> UUID:
+    """The tenant a claim behind `after` served last: the next claim goes on behind it."""
+    tenants = {row.tenant_id or PLATFORM for row in rows}
+    return max(tenants, key=lambda tenant: (tenant <= after, tenant), default=after)
 
 
 def claim_remote(tenant_id: UUID, services: Sequence[str], worker: str, *, limit: int) -> list[Any]:
@@ -55,17 +71,20 @@ def claim_remote(tenant_id: UUID, services: Sequence[str], worker: str, *, limit
 
     Returns rows as named by claim_remote.sql, ordered by priority, due time and id.
     """
-    rows = run(
-        "claim_remote",
-        {
-            "tenant": tenant_id,
-            "services": list(services),
-            "worker": worker,
-            "limit": limit,
-            "window": limit * WINDOW_BATCHES,
-            "lease_seconds": settings.LEASE_SECONDS,
-        },
-    )
+    with room_in(services, is_remote=True) as room:
+        open_services = [service for service in services if room.get(service, limit) > 0]
+        rows = run(
+            "claim_remote",
+            {
+                "tenant": tenant_id,
+                "services": open_services,
+                "rooms": [room.get(service) for service in open_services],
+                "worker": worker,
+                "limit": limit,
+                "window": limit * WINDOW_BATCHES,
+                "lease_seconds": settings.LEASE_SECONDS,
+            },
+        )
     return sorted(rows, key=lambda row: (-row.priority, row.run_at, row.id))
 
 

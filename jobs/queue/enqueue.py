@@ -14,6 +14,7 @@ from config.tracing import current_trace
 from jobs.ids import uuid7
 from jobs.models import Job
 from jobs.queue import wakeups
+from jobs.queue.backoff import REMOTE_POLICY
 from jobs.queue.handlers import get_handler
 from jobs.statements import batch, run
 
@@ -22,7 +23,8 @@ from jobs.statements import batch, run
 class NewJob:
     """A job to be added. Exactly one of `kind` and `service_required`; unset numbers come from the kind.
 
-    `run_at` None means at once; `expires_in_seconds` counts from now; times are seconds.
+    `run_at` None means at once; `expires_in_seconds` counts from now; times are seconds. `retry` says
+    otherwise than the kind's RetryPolicy: some of `delay_seconds`, `backoff`, `cap_seconds`, `jitter`, `delays`.
     """
 
     tenant_id: UUID | None
@@ -34,6 +36,7 @@ class NewJob:
     priority: int = 50
     singleton_key: str = ""
     max_attempts: int | None = None
+    retry: dict[str, Any] | None = None
     run_at: datetime | None = None
     expires_in_seconds: float | None = None
     timeout_seconds: int | None = None
@@ -64,20 +67,37 @@ def enqueue_jobs(new_jobs: Sequence[NewJob]) -> list[UUID]:
 
     Raises InvalidInput for the first job that is not acceptable.
     """
-    added = _insert(new_jobs, [_row(new) for new in new_jobs])
-    return [new.id if new.id in added else _holder_of(new) for new in new_jobs]
+    added, holders = _add(new_jobs, [_row(new) for new in new_jobs])
+    return [new.id if new.id in added else holders[new.id] for new in new_jobs]
 
 
 def add_job(new: NewJob) -> Job:
     """Add one job and return it as it is stored, without reading it back. Raises InvalidInput."""
     row = _row(new)
-    stored = _insert([new], [row]).get(new.id)
-    if stored is None:
-        return Job.objects.get(pk=_holder_of(new))
+    added, holders = _add([new], [row])
+    if new.id in holders:
+        return Job.objects.select_related("workflow").get(pk=holders[new.id])
     del row["expires_in_seconds"]
-    job = Job(**(row | stored))
+    job = Job(**(row | added[new.id]))
     job._state.adding = False
     return job
+
+
+def _add(
+    new_jobs: Sequence[NewJob], rows: list[dict[str, Any]]
+) -> tuple[dict[UUID, dict[str, Any]], dict[UUID, UUID]]:
+    """Store the rows that no live singleton stands in the way of.
+
+    Returns what the database added to each by id, and for each of the others the id of the job in its way.
+    """
+    added, holders = _insert(new_jobs, rows), {}
+    while refused := [new for new in new_jobs if new.id not in added and new.id not in holders]:
+        for new in refused:
+            if holder := _holder_of(new):
+                holders[new.id] = holder
+            else:  # it ended in between, so there is room now
+                added |= _insert([new], [row for row in rows if row["id"] == new.id])
+    return added, holders
 
 
 def _insert(new_jobs: Sequence[NewJob], rows: list[dict[str, Any]]) -> dict[UUID, dict[str, Any]]:
@@ -96,8 +116,8 @@ def _row(new: NewJob) -> dict[str, Any]:
     handler = get_handler(new.kind) if new.kind else None
     if handler and not new.is_waiting:  # a waiting step's payload is still a template
         handler.parse(new.payload)
-    policy_attempts = handler.retry.max_attempts if handler else None
-    max_attempts = new.max_attempts or policy_attempts or settings.WORKER_RETRY_LIMIT
+    policy = (handler.retry if handler else REMOTE_POLICY).overridden_by(new.retry)
+    max_attempts = new.max_attempts or policy.attempts or settings.WORKER_RETRY_LIMIT
     timeout = new.timeout_seconds or (handler.timeout_seconds if handler else None)
     trace = current_trace()
     return {
@@ -112,6 +132,7 @@ def _row(new: NewJob) -> dict[str, Any]:
         "singleton_key": new.singleton_key,
         "status": Job.Status.WAITING if new.is_waiting else Job.Status.QUEUED,
         "max_attempts": max_attempts,
+        "retry_policy": new.retry,
         "run_at": new.run_at,
         "expires_in_seconds": new.expires_in_seconds,
         "timeout_seconds": timeout or settings.JOB_TIMEOUT_SECONDS,
@@ -126,13 +147,12 @@ def _row(new: NewJob) -> dict[str, Any]:
     }
 
 
-def _holder_of(new: NewJob) -> UUID:
-    """The live job that stands in the way of `new`'s singleton key."""
+def _holder_of(new: NewJob) -> UUID | None:
+    """The live job that stands in the way of `new`'s singleton key, unless it has just ended."""
     held = Job.objects.live().filter(
         tenant=new.tenant_id,
         kind=new.kind,
         service_required=new.service_required,
         singleton_key=new.singleton_key,
     )
-    holder: UUID = held.values_list("id", flat=True).get()
-    return holder
+    return held.values_list("id", flat=True).first()

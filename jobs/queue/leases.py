@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from uuid import UUID
 
 from django.conf import settings
 from django.db import Error, connection
 
+from jobs.models import Job
 from jobs.queue.claim import Lease, renew
 from jobs.statements import run
 
 logger = logging.getLogger(__name__)
+
+# A handler's checkpoint learns of a cancellation this soon.
+LOOK_EVERY_SECONDS = 1.0
 
 
 def touch_worker(
@@ -34,6 +39,7 @@ class LeaseKeeper:
         self.queue = queue
         self._held: dict[UUID, Lease] = {}
         self._lost: set[UUID] = set()
+        self._cancelled: set[UUID] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -63,11 +69,17 @@ class LeaseKeeper:
             for job_id in gone:
                 self._held.pop(job_id, None)
             self._lost -= gone
+            self._cancelled -= gone
 
     def has_lost(self, lease: Lease) -> bool:
         """Whether a renewal was refused: the job is no longer ours to run."""
         with self._lock:
             return lease.job_id in self._lost
+
+    def is_stopped(self, lease: Lease) -> bool:
+        """Whether the job is not to go on: somebody cancelled it, or it is no longer ours."""
+        with self._lock:
+            return lease.job_id in self._cancelled or lease.job_id in self._lost
 
     def renew_all(self) -> None:
         """Renew everything held, note what was lost, and show up in the list of workers."""
@@ -77,15 +89,33 @@ class LeaseKeeper:
         if not leases:
             return
         answers = renew(leases)
+        cancelled = {job_id for job_id, renewal in answers.items() if renewal.is_cancel_requested}
         with self._lock:
             self._lost |= {lease.job_id for lease in leases} - answers.keys()
+            self._cancelled |= cancelled
+
+    def look_for_cancellations(self, job_ids: Iterable[UUID]) -> None:
+        """Note which of these jobs somebody wants stopped."""
+        wanted = Job.objects.filter(pk__in=job_ids, cancel_requested_at__isnull=False)
+        found = set(wanted.values_list("pk", flat=True))
+        with self._lock:
+            self._cancelled |= found & self._held.keys()
 
     def _run(self) -> None:
-        while not self._stopped.wait(settings.LEASE_SECONDS / 3):
+        renew_every = settings.LEASE_SECONDS / 3
+        renewed_at, held_before = time.monotonic(), set[UUID]()
+        while not self._stopped.wait(min(LOOK_EVERY_SECONDS, renew_every)):
+            with self._lock:
+                held = set(self._held)
             try:
-                self.renew_all()
+                if time.monotonic() - renewed_at >= renew_every:
+                    renewed_at = time.monotonic()
+                    self.renew_all()
+                elif lasting := held & held_before:  # light work is over before anybody could cancel it
+                    self.look_for_cancellations(lasting)
             except Error:
                 # The next round tries again on a new connection; two may fail before a lease lapses.
                 logger.warning("leases not renewed", exc_info=True)
                 connection.close()
+            held_before = held
         connection.close()

@@ -38,9 +38,10 @@ def make_error(code: str, message: str, *, traceback: str = "") -> dict[str, Any
 
 
 def policy_of(job: Any) -> RetryPolicy:
-    """How `job` (anything with a `kind`) is retried."""
+    """How `job` (anything with a `kind` and a `retry_policy`) is retried."""
     handler = find_handler(job.kind) if job.kind else None
-    return handler.retry if handler else REMOTE_POLICY
+    policy = handler.retry if handler else REMOTE_POLICY
+    return policy.overridden_by(job.retry_policy)
 
 
 def failed_or_retried(

@@ -15,9 +15,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
@@ -27,9 +29,10 @@ from config.logging import HOSTNAME
 from config.tracing import Trace, bound_trace
 from jobs.errors import DomainError
 from jobs.models import Job
+from jobs.models.jobs import PLATFORM
 from jobs.queue import draining
-from jobs.queue.claim import Lease, claim_in_house
-from jobs.queue.envelope import JobEnvelope
+from jobs.queue.claim import Lease, claim_in_house, last_in_turn
+from jobs.queue.envelope import JobEnvelope, JobStopped
 from jobs.queue.finish import finish
 from jobs.queue.handlers import Handler, PermanentError, find_handler
 from jobs.queue.leases import LeaseKeeper
@@ -48,12 +51,21 @@ SLACK_SECONDS = 1.0
 STORE_RETRY_SECONDS = 0.5
 
 
-class JobTimedOut(BaseException):
-    """Raised inside a handler that has run for its timeout; not an Exception, so that few swallow it."""
+class JobTimedOut(KeyboardInterrupt):
+    """Raised inside a handler that has run for its timeout; not an Exception, so that few swallow it.
 
+    Being a KeyboardInterrupt, it makes psycopg cancel the statement that the handler waits for, so that the
+    connection can be used again.
+    """
+
+
+# Stands around a handler that may run for so many seconds.
+Guard = Callable[[float], AbstractContextManager[object]]
 
 _to_json = json.JSONEncoder(allow_nan=False).encode
 _keepers: dict[int, LeaseKeeper] = {}
+# By queue, the tenant that this process has served last.
+_served: dict[str, UUID] = {}
 
 
 def this_keeper(queue: str) -> LeaseKeeper:
@@ -92,30 +104,31 @@ def run_due_jobs(queue: str, *, seconds: float = float("inf")) -> int:
     end = time.monotonic() + seconds
     count = 0
     while not draining.has_begun():
-        rows = claim_in_house(queue, keeper.worker)
+        after = _served.get(queue, PLATFORM)
+        rows = claim_in_house(queue, keeper.worker, after=after)
         if not rows:
             break
-        run_batch(rows, keeper)
+        _served[queue] = last_in_turn(rows, after)
+        run_batch(rows, keeper, HardLimit())
         count += len(rows)
         if time.monotonic() >= end:
             break
     return count
 
 
-def run_batch(rows: list[Any], keeper: LeaseKeeper) -> None:
-    """Run claimed jobs one after the other and store their outcomes together."""
+def run_batch(rows: list[Any], keeper: LeaseKeeper, limits: AbstractContextManager[Guard]) -> None:
+    """Run claimed jobs one after the other, each under a guard of `limits`; store their outcomes together."""
     leases = [Lease(row.id, row.lease_token) for row in rows]
     keeper.hold(leases)
     outcomes: list[Outcome] = []
     stored_at = time.monotonic()
     try:
-        with HardLimit() as limit:
+        with limits as guard:
             for row, lease in zip(rows, leases, strict=True):
                 if keeper.has_lost(lease):
                     logger.warning("lease lost before the work began", extra={"jobId": str(row.id)})
                     continue
-                limit.allow(row.timeout_seconds)
-                outcomes.append(run_job(row, lease))
+                outcomes.append(run_job(row, lease, keeper, guard))
                 if time.monotonic() - stored_at > STORE_EVERY_SECONDS:
                     store(outcomes)
                     outcomes, stored_at = [], time.monotonic()
@@ -144,41 +157,44 @@ def store(outcomes: list[Outcome]) -> None:
             logger.warning("outcome came too late", extra={"jobId": str(outcome.lease.job_id)})
 
 
-def run_job(row: Any, lease: Lease) -> Outcome:
+def run_job(row: Any, lease: Lease, keeper: LeaseKeeper, guard: Guard) -> Outcome:
     """Run one claimed job and say how it ended; whatever its handler raises is its outcome."""
     began = time.perf_counter()
     trace = Trace(row.trace_id, row.request_id)
     tenant_id = str(row.tenant_id) if row.tenant_id else None
     with bound_trace(trace, tenantId=tenant_id, actorId=row.actor_id or None):
-        outcome = _outcome(row, lease)
+        outcome = _outcome(row, lease, keeper, guard)
         _log(row, outcome, time.perf_counter() - began)
     return outcome
 
 
-def _outcome(row: Any, lease: Lease) -> Outcome:
+def _outcome(row: Any, lease: Lease, keeper: LeaseKeeper, guard: Guard) -> Outcome:
     handler = find_handler(row.kind)
     if handler is None:
         # A newer release may have enqueued it; another host may know it.
         error = make_error("unknown_kind", f"No handler is registered for {row.kind!r} here.")
         return failed_or_retried(row, lease, error, policy=policy_of(row))
     try:
-        with time_limit(row.timeout_seconds):
-            result = handler.run(_envelope(row, handler))
+        with guard(row.timeout_seconds):
+            result = handler.run(_envelope(row, handler, lambda: keeper.is_stopped(lease)))
         _to_json(result)  # raises for what could not be stored
         return Outcome(lease=lease, status=Job.Status.COMPLETED, result=result)
     except JobTimedOut:
         error = make_error("timed_out", f"The attempt ran longer than {row.timeout_seconds} s.")
-        return failed_or_retried(row, lease, error, policy=handler.retry)
+        return failed_or_retried(row, lease, error, policy=policy_of(row))
+    except JobStopped:
+        error = make_error("cancelled", "Its handler stopped at a checkpoint, as was asked.")
+        return Outcome(lease=lease, status=Job.Status.CANCELLED, error=error)
     except (PermanentError, DomainError) as refused:
         error = make_error(refused.code, str(refused))
-        return failed_or_retried(row, lease, error, policy=handler.retry, is_retryable=False)
+        return failed_or_retried(row, lease, error, policy=policy_of(row), is_retryable=False)
     except BaseException as failure:
         message = "".join(traceback.format_exception_only(failure)).strip()
         error = make_error("handler_failed", message, traceback=traceback.format_exc())
-        return failed_or_retried(row, lease, error, policy=handler.retry)
+        return failed_or_retried(row, lease, error, policy=policy_of(row))
 
 
-def _envelope(row: Any, handler: Handler) -> JobEnvelope[Any]:
+def _envelope(row: Any, handler: Handler, is_stopped: Callable[[], bool]) -> JobEnvelope[Any]:
     return JobEnvelope(
         job_id=row.id,
         attempt=row.attempt,
@@ -187,6 +203,7 @@ def _envelope(row: Any, handler: Handler) -> JobEnvelope[Any]:
         trace_id=row.trace_id,
         request_id=row.request_id,
         payload=handler.parse(row.payload),
+        is_stopped=is_stopped,
     )
 
 
@@ -208,7 +225,7 @@ def _log(row: Any, outcome: Outcome, seconds: float) -> None:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise JobTimedOut in the main thread after `seconds`; HardLimit has set the signal up."""
+    """Raise JobTimedOut in the main thread after `seconds`; the caller has set raise_timed_out() up."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -216,30 +233,32 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
+def raise_timed_out(signum: int, frame: FrameType | None) -> None:
+    """The handler of SIGALRM."""
     raise JobTimedOut
 
 
 class HardLimit:
-    """Ends the process when a job overstays its timeout and the grace, even with the interpreter locked.
+    """The guards of a cluster: end the process that overstays a timeout and the grace, even in C code.
 
     faulthandler's watchdog is a C thread that needs no interpreter; it prints where the process was. The sweep
     ends the attempt as `timed_out` when its lease lapses. Setting the watchdog starts a thread, which a light
     job would feel: within SLACK_SECONDS one setting serves for several.
     """
 
-    def __enter__(self) -> HardLimit:
-        signal.signal(signal.SIGALRM, _raise_timed_out)
+    def __enter__(self) -> Guard:
+        signal.signal(signal.SIGALRM, raise_timed_out)
         self._ends_at = 0.0
-        return self
+        return self.allow
 
-    def allow(self, seconds: float) -> None:
+    def allow(self, seconds: float) -> AbstractContextManager[None]:
         """Give the job that begins now so long, and the grace."""
         wanted = time.monotonic() + seconds + GRACE_SECONDS
         if not wanted <= self._ends_at <= wanted + SLACK_SECONDS:
             self._ends_at = wanted + SLACK_SECONDS
             left = seconds + GRACE_SECONDS + SLACK_SECONDS
             faulthandler.dump_traceback_later(left, exit=True, file=sys.__stderr__ or 2)
+        return time_limit(seconds)
 
     def __exit__(self, *raised: object) -> None:
         faulthandler.cancel_dump_traceback_later()

@@ -48,9 +48,6 @@ def take_back_lapsed() -> int:
 
 def _outcome_of(job: Any) -> Outcome:
     lease = Lease(job.id, job.lease_token)
-    if job.cancel_requested_at:
-        error = make_error("cancelled", "Cancelled; its worker went away before it could stop.")
-        return Outcome(lease=lease, status=Job.Status.CANCELLED, error=error, was_lost=True)
     if job.has_overrun:
         error = make_error("timed_out", f"The attempt ran longer than {job.timeout_seconds} s.")
         return failed_or_retried(job, lease, error, policy=policy_of(job), was_lost=True)

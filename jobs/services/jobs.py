@@ -19,7 +19,7 @@ from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_o
 
 
 def cancel_job(job: Job, *, by: str) -> Job:
-    """Stop a job: at once where it has not begun, at its worker's next word where it runs.
+    """Stop a job: at once where it has not begun, at its worker's next word or checkpoint where it runs.
 
     Raises InvalidTransition when it has ended.
     """
@@ -117,14 +117,8 @@ def complete_job(job: Job, token: UUID, result: Any) -> None:
 
 def fail_job(job: Job, token: UUID, code: str, message: str, *, is_retryable: bool) -> None:
     """End a worker's attempt as failed, or as cancelled when that was asked; raises LeaseLost."""
-    lease = Lease(job.pk, token)
-    error = make_error(code, message)
-    if job.cancel_requested_at is not None:
-        _finish_one(job, Outcome(lease=lease, status=Job.Status.CANCELLED, error=error))
-    else:
-        _finish_one(
-            job, failed_or_retried(job, lease, error, policy=policy_of(job), is_retryable=is_retryable)
-        )
+    lease, error = Lease(job.pk, token), make_error(code, message)
+    _finish_one(job, failed_or_retried(job, lease, error, policy=policy_of(job), is_retryable=is_retryable))
 
 
 def _finish_one(job: Job, outcome: Outcome) -> None:

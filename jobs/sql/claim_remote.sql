@@ -1,33 +1,38 @@
 -- Run by POST /api/workers/claim: takes up to %(limit)s due jobs of one tenant for the services offered, the
--- most urgent first over all of them. Window and levels as in claim_in_house.sql.
+-- most urgent first over all of them, and of each service no more than it has room for. Window and levels as in
+-- claim_in_house.sql.
 WITH RECURSIVE
-levels AS (
-    SELECT s.service, (SELECT priority FROM jobs_job
-                        WHERE status = 'queued' AND service_required <> '' AND tenant_id = %(tenant)s
-                          AND service_required = s.service
-                        ORDER BY priority DESC LIMIT 1) AS priority
-      FROM unnest(%(services)s::text[]) AS s(service)
-    UNION ALL
-    SELECT levels.service, (SELECT j.priority FROM jobs_job j
-                             WHERE j.status = 'queued' AND j.service_required <> '' AND j.tenant_id = %(tenant)s
-                               AND j.service_required = levels.service AND j.priority < levels.priority
-                             ORDER BY j.priority DESC LIMIT 1)
-      FROM levels WHERE levels.priority IS NOT NULL
+queued AS NOT MATERIALIZED (
+    SELECT service_required, id, priority, run_at
+      FROM jobs_job
+     WHERE status = 'queued' AND service_required <> '' AND tenant_id = %(tenant)s
 ),
-due AS (
-    SELECT j.id, j.priority, j.run_at
+levels AS (
+    SELECT DISTINCT service, room, 101 AS priority
+      FROM unnest(%(services)s::text[], %(rooms)s::int[]) AS offered(service, room)
+    UNION ALL
+    SELECT levels.service, levels.room, next.priority
       FROM levels
       CROSS JOIN LATERAL (
-          SELECT id, priority, run_at FROM jobs_job
-           WHERE status = 'queued' AND service_required <> '' AND tenant_id = %(tenant)s
-             AND service_required = levels.service
-             AND priority = levels.priority AND run_at <= statement_timestamp()
+          SELECT priority FROM queued
+           WHERE service_required = levels.service AND priority < levels.priority
+           ORDER BY priority DESC LIMIT 1) next
+),
+due AS (
+    SELECT j.id, levels.room,
+           row_number() OVER (PARTITION BY levels.service ORDER BY j.priority DESC, j.run_at, j.id) AS place
+      FROM levels
+      CROSS JOIN LATERAL (
+          SELECT id, priority, run_at FROM queued
+           WHERE service_required = levels.service AND priority = levels.priority
+             AND run_at <= statement_timestamp()
            ORDER BY run_at, id LIMIT %(window)s) j
 ),
 picked AS (
     SELECT j.id FROM jobs_job j
       JOIN due ON due.id = j.id
      WHERE j.status = 'queued' AND j.run_at <= statement_timestamp()  -- once locked, it may have changed
+       AND (due.room IS NULL OR due.place <= due.room)
      ORDER BY j.priority DESC, j.run_at, j.id
      LIMIT %(limit)s
        FOR UPDATE OF j SKIP LOCKED

@@ -5,7 +5,11 @@ WITH outcome AS (
         id uuid, lease_token uuid, status text, result jsonb, error jsonb, delay_seconds float8, was_lost bool)
 ),
 held AS (
-    SELECT j.id FROM jobs_job j
+    SELECT j.id,
+           -- what was to be cancelled is not tried again, whatever its worker says of it
+           CASE WHEN j.cancel_requested_at IS NOT NULL AND o.status IN ('queued', 'failed') THEN 'cancelled'
+                ELSE o.status END AS status
+      FROM jobs_job j
       JOIN outcome o ON o.id = j.id AND o.lease_token = j.lease_token
      WHERE j.status = 'running'
        -- the sweep may only end what has really lapsed: a renewal may have come since it looked
@@ -14,18 +18,17 @@ held AS (
        FOR UPDATE OF j
 )
 UPDATE jobs_job j
-   SET status = o.status,
+   SET status = held.status,
        result = o.result,
        error = o.error,
-       progress = CASE WHEN o.status = 'completed' THEN 100 ELSE j.progress END,
-       run_at = CASE WHEN o.status = 'queued' THEN statement_timestamp() + make_interval(secs => o.delay_seconds) ELSE j.run_at END,
+       progress = CASE WHEN held.status = 'completed' THEN 100 ELSE j.progress END,
+       run_at = CASE WHEN held.status = 'queued' THEN statement_timestamp() + make_interval(secs => o.delay_seconds) ELSE j.run_at END,
        batch_size = CASE WHEN o.was_lost THEN 1 ELSE j.batch_size END,
        lease_token = NULL,
        lease_expires_at = NULL,
-       cancel_requested_at = CASE WHEN o.status = 'queued' THEN NULL ELSE j.cancel_requested_at END,
-       completed_at = CASE WHEN o.status = 'completed' THEN statement_timestamp() END,
-       failed_at = CASE WHEN o.status = 'failed' THEN statement_timestamp() END,
-       cancelled_at = CASE WHEN o.status = 'cancelled' THEN statement_timestamp() END
+       completed_at = CASE WHEN held.status = 'completed' THEN statement_timestamp() END,
+       failed_at = CASE WHEN held.status = 'failed' THEN statement_timestamp() END,
+       cancelled_at = CASE WHEN held.status = 'cancelled' THEN statement_timestamp() END
   FROM outcome o
   JOIN held ON held.id = o.id
  WHERE j.id = o.id

@@ -1,19 +1,36 @@
 -- Run by a cluster's dispatcher when it has nothing to do: seconds until the next job of its queue is due
--- (zero or less: now), NULL when none is queued. Levels as in claim_in_house.sql.
-WITH RECURSIVE levels AS (
-    (SELECT priority FROM jobs_job
-      WHERE status = 'queued' AND service_required = '' AND queue = %(queue)s
-      ORDER BY priority DESC LIMIT 1)
+-- (zero or less: now), NULL when none is queued or the queue may run none now, paused or full. Tenants and
+-- priorities as in claim_in_house.sql.
+WITH RECURSIVE
+queued AS NOT MATERIALIZED (
+    SELECT coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid) AS tenant, priority, run_at
+      FROM jobs_job
+     WHERE status = 'queued' AND service_required = '' AND queue = %(queue)s
+),
+lanes AS (
+    (SELECT tenant, priority FROM queued ORDER BY tenant, priority DESC LIMIT 1)
     UNION ALL
-    SELECT (SELECT j.priority FROM jobs_job j
-             WHERE j.status = 'queued' AND j.service_required = '' AND j.queue = %(queue)s
-               AND j.priority < levels.priority
-             ORDER BY j.priority DESC LIMIT 1)
-      FROM levels WHERE levels.priority IS NOT NULL
+    SELECT next.*
+      FROM lanes
+      CROSS JOIN LATERAL (
+          (SELECT tenant, priority FROM queued
+            WHERE tenant = lanes.tenant AND priority < lanes.priority
+            ORDER BY priority DESC LIMIT 1)
+          UNION ALL
+          (SELECT tenant, priority FROM queued
+            WHERE tenant > lanes.tenant
+            ORDER BY tenant, priority DESC LIMIT 1)
+           LIMIT 1) next
 )
 SELECT extract(epoch FROM min(next.run_at) - statement_timestamp())::float8 AS seconds
-  FROM levels
+  FROM lanes
   CROSS JOIN LATERAL (
-      SELECT run_at FROM jobs_job
-       WHERE status = 'queued' AND service_required = '' AND queue = %(queue)s AND priority = levels.priority
+      SELECT run_at FROM queued
+       WHERE tenant = lanes.tenant AND priority = lanes.priority
        ORDER BY run_at LIMIT 1) next
+ WHERE NOT EXISTS (
+      SELECT FROM jobs_queue
+       WHERE name = %(queue)s AND NOT is_remote
+         AND (paused_at IS NOT NULL
+              OR max_running <= (SELECT count(*) FROM jobs_job
+                                  WHERE status = 'running' AND service_required = '' AND queue = %(queue)s)))

@@ -24,6 +24,12 @@ from config import postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60
+ENQUEUE = """
+import json
+from jobs.queue.enqueue import NewJob, enqueue_jobs
+specs = json.loads({specs!r})
+print(json.dumps([str(i) for i in enqueue_jobs([NewJob(tenant_id=None, **s) for s in specs])]))
+"""
 
 
 def eventually(found: Callable[[], Any], *, within: float, what: str) -> Any:
@@ -92,6 +98,25 @@ class Platform:
             self.__dict__["url"] = self.manage("shell", "-v", "0", "-c", script).splitlines()[-1]
         return str(self.__dict__["url"])
 
+    def enqueue(self, *specs: dict[str, Any]) -> list[str]:
+        """Enqueue jobs by NewJob's fields; their ids."""
+        script = ENQUEUE.format(specs=json.dumps(specs))
+        ids: list[str] = json.loads(self.manage("shell", "-v", "0", "-c", script).splitlines()[-1])
+        return ids
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self.query("SELECT * FROM jobs_job WHERE id = %s", job_id)[0]
+
+    def wait_for(self, job_id: str, status: str, within: float) -> dict[str, Any]:
+        """The row of a job once it has this status."""
+
+        def found() -> dict[str, Any] | None:
+            row = self.job(job_id)
+            return row if row["status"] == status else None
+
+        row: dict[str, Any] = eventually(found, within=within, what=f"{status} of a job")
+        return row
+
     def lines(self) -> list[dict[str, Any]]:
         """The JSON lines of every process so far."""
         lines = self.log.read_text(errors="replace").splitlines()
@@ -137,7 +162,12 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
         parent.chmod(0o755)
     folder.mkdir()
     keep = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    platform = Platform(folder, {**keep, "AFFIDAVIT_DATA_DIR": str(folder), "PYTHONPATH": str(ROOT)})
+    own = {
+        "AFFIDAVIT_DATA_DIR": str(folder),
+        "EXTRA_APPS": "tests.faults.kinds",
+        "PYTHONPATH": str(ROOT),
+    }
+    platform = Platform(folder, {**keep, **own})
     platform.env.pop("PYTEST_VERSION", None)
     yield platform
     platform.stop()

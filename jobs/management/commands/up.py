@@ -18,15 +18,21 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error, connection
 
+from config.logging import HOSTNAME
 from config.postgres import release
+from jobs.models import Cluster
 from jobs.queue.handlers import served_queues
 
 logger = logging.getLogger("affidavit.up")
 
 RESTART_AFTER_SECONDS = 1.0
-# What runs may finish; what still runs after this is killed and taken over when its lease lapses.
-DRAIN_SECONDS = 30.0
+# How often the clusters' records are read, and how long one may take until it has one.
+LOOK_EVERY_SECONDS = 2.0
+FIRST_BEAT_SECONDS = 60.0
+# After the database was away every beat is old; the clusters have this long to beat again.
+PARDON_SECONDS = 20.0
 
 
 @dataclass
@@ -38,9 +44,10 @@ class Process:
     env: dict[str, str] = field(default_factory=dict)
     popen: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
+    ends_by: float = float("inf")
 
     def start(self) -> None:
-        self.started_at = time.monotonic()
+        self.started_at, self.ends_by = time.monotonic(), float("inf")
         self.popen = subprocess.Popen(
             [sys.executable, "manage.py", *self.command],
             cwd=settings.BASE_DIR,
@@ -53,8 +60,14 @@ class Process:
     def is_alive(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
+    @property
+    def is_cluster(self) -> bool:
+        return self.command == ["qcluster"]
+
     def ask_to_stop(self) -> None:
+        """Let it finish what runs; what still runs after DRAIN_SECONDS is taken over when its lease lapses."""
         if self.popen is not None and self.is_alive:
+            self.ends_by = time.monotonic() + settings.DRAIN_SECONDS
             self.popen.send_signal(signal.SIGTERM)
 
     def kill_what_is_left(self) -> None:
@@ -102,13 +115,39 @@ class Command(BaseCommand):
         for process in processes:
             process.start()
         is_ready = False
+        looked_at = pardoned_at = time.monotonic()
         while not self.is_stopping:
             for process in processes:
-                if not process.is_alive:
+                if not process.is_alive or time.monotonic() > process.ends_by:
                     self.restart(process, is_ready=is_ready)
+            if time.monotonic() - looked_at > LOOK_EVERY_SECONDS:
+                looked_at = time.monotonic()
+                try:
+                    if looked_at - pardoned_at > PARDON_SECONDS:
+                        self.stop_stuck([process for process in processes if process.is_cluster])
+                    else:
+                        connection.ensure_connection()
+                except Error:
+                    connection.close()
+                    pardoned_at = time.monotonic()
             if not is_ready and (is_ready := _is_ready(url)):
                 self.say("ready", url=url)
             time.sleep(0.1)
+
+    def stop_stuck(self, clusters: list[Process]) -> None:
+        """Ask the clusters to stop that have stopped beating, or never began; they are started again then."""
+        records = Cluster.objects.filter(hostname=HOSTNAME)
+        stuck, known = (
+            dict(records.stuck().values_list("pid", "problem")),
+            set(records.values_list("pid", flat=True)),
+        )
+        for process in clusters:
+            pid = process.popen.pid if process.popen else 0
+            is_late = pid not in known and time.monotonic() - process.started_at > FIRST_BEAT_SECONDS
+            if process.is_alive and process.ends_by == float("inf") and (pid in stuck or is_late):
+                problem = stuck.get(pid) or "It has stopped beating."
+                self.say("cluster is stuck, stopping it", program=process.name, problem=problem)
+                process.ask_to_stop()
 
     def restart(self, process: Process, *, is_ready: bool) -> None:
         if not is_ready and process.name == "web":
@@ -116,15 +155,15 @@ class Command(BaseCommand):
         if time.monotonic() - process.started_at < RESTART_AFTER_SECONDS:
             return
         assert process.popen is not None
-        self.say("process died, restarting", program=process.name, exit_code=process.popen.returncode)
         process.kill_what_is_left()
+        self.say("process ended, restarting", program=process.name, exit_code=process.popen.returncode)
         process.start()
 
     def shut_down(self, processes: list[Process]) -> None:
         self.say("stopping")
         for process in processes:
             process.ask_to_stop()
-        end = time.monotonic() + DRAIN_SECONDS
+        end = time.monotonic() + settings.DRAIN_SECONDS
         while any(process.is_alive for process in processes) and time.monotonic() < end:
             time.sleep(0.05)
         for process in processes:

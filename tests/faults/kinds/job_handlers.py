@@ -1,4 +1,4 @@
-"""A django-q2 cluster that knows a few kinds only tests want. Run as a program."""
+"""What the fault tests' jobs do: take a while, hang, kill their process."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ import re
 import time
 from dataclasses import dataclass
 
-import django
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django.setup()
-
-from django.core.management import call_command  # noqa: E402
-
-from jobs.queue.backoff import RetryPolicy  # noqa: E402
-from jobs.queue.envelope import JobEnvelope  # noqa: E402
-from jobs.queue.handlers import handler  # noqa: E402
+from jobs.queue.backoff import RetryPolicy
+from jobs.queue.envelope import JobEnvelope
+from jobs.queue.handlers import handler
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,3 @@ def die(envelope: JobEnvelope[Seconds]) -> None:
     """Take the process along, unless `seconds` is 0."""
     if envelope.payload.seconds:
         os._exit(1)
-
-
-if __name__ == "__main__":
-    call_command("qcluster")

@@ -28,7 +28,7 @@ ENQUEUE = """
 import json
 from jobs.queue.enqueue import NewJob, enqueue_jobs
 specs = json.loads({specs!r})
-print(json.dumps([str(i) for i in enqueue_jobs([NewJob(tenant_id=None, **s) for s in specs])]))
+print(json.dumps([str(i) for i in enqueue_jobs([NewJob(**({{"tenant_id": None}} | s)) for s in specs])]))
 """
 
 

@@ -87,7 +87,7 @@ class Pulse:
         """Whether fewer of its processes hold leases than it has workers."""
         workers = Job.objects.running_at(f"{self.queue}@{HOSTNAME}:").values_list("worker", flat=True)
         busy = {worker for worker in workers if is_alive(int(worker.rpartition(":")[2]))}
-        return len(busy) < settings.CLUSTER_WORKERS
+        return len(busy) < int(settings.CLUSTER_WORKERS)
 
     def beat(self) -> None:
         """Say that the cluster works, or what is wrong with it."""

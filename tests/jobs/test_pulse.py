@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import timedelta
 from io import StringIO
 
@@ -129,7 +130,7 @@ def test_a_cluster_that_beats_is_healthy_and_one_that_does_not_is_not(pulse: Pul
     with pytest.raises(CommandError, match="No cluster of the queue 'default'"):
         health()
     pulse.beat()
-    assert health() == "1 working\n"
+    assert health() == "working\n"
     with pytest.raises(CommandError, match="'webhooks'"):
         health("webhooks")
 
@@ -137,6 +138,15 @@ def test_a_cluster_that_beats_is_healthy_and_one_that_does_not_is_not(pulse: Pul
 
     with pytest.raises(CommandError, match="has not beaten since"):
         health()
+
+
+def test_a_cluster_may_be_given_time_to_get_well(db: None) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(CommandError, match="No cluster"):
+        call_command("cluster_health", "--wait", "0.6")
+
+    assert time.monotonic() - began >= 0.6
 
 
 def test_a_stuck_cluster_says_why_and_keeps_its_last_beat(pulse: Pulse, clock: Clock) -> None:
@@ -159,7 +169,7 @@ def test_a_dead_clusters_record_does_not_count_and_goes(pulse: Pulse) -> None:
 
     pulse.beat()
 
-    assert health() == "1 working\n"
+    assert health() == "working\n"
     assert Cluster.objects.get().pid == os.getpid()
 
 

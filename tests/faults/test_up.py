@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -135,3 +136,12 @@ def test_what_dies_is_started_again_and_sigterm_ends_all_of_it(platform: Platfor
     assert platform.up.wait(40) == 0
     assert not any(process.is_running() for process in below)
     assert not psutil.pid_exists(postmaster)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to do it")
+def test_a_killed_up_leaves_nothing_behind(platform: Platform, url: str) -> None:
+    below = children(platform.up)
+
+    platform.up.kill()
+
+    eventually(lambda: not any(p.is_running() for p in below), within=40, what="the end of every process")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -54,6 +55,7 @@ class Process:
             env={**os.environ, **self.env},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
 
     @property
@@ -172,6 +174,16 @@ class Command(BaseCommand):
 
     def say(self, message: str, **fields: Any) -> None:
         logger.warning(message, extra=fields)
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Have the kernel ask this child to stop when `up` is killed, which could do so no more."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def refuse_taken_port(bind: str, port: int) -> None:

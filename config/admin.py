@@ -23,7 +23,11 @@ NAVIGATION = {
         ("Events", "timeline", "jobs.Event"),
     ],
     "Recipes": [("Collections", "auto_stories", "jobs.Collection")],
-    "Fleet": [("Workers", "memory", "jobs.Worker")],
+    "Fleet": [
+        ("Queues", "stacks", "jobs.Queue"),
+        ("Clusters", "dns", "jobs.Cluster"),
+        ("Workers", "memory", "jobs.Worker"),
+    ],
     "Access": [
         ("Tenants", "apartment", "jobs.Tenant"),
         ("API keys", "key", "jobs.ApiKey"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from attestations.models import Attestation
 from jobs.ids import uuid7
-from jobs.models import ApiKey, Collection, Event, Job, Tenant, Worker, Workflow
+from jobs.models import ApiKey, Cluster, Collection, Event, Job, Queue, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
 from jobs.tenancy.services import create_api_key, create_tenant
 
@@ -136,3 +136,19 @@ def make_event(job: Job, type_: str = "log", **data: Any) -> Event:
 def make_worker(tenant: Tenant | None = None, **fields: Any) -> Worker:
     fields = {"worker_id": f"worker-{next(_count)}", "services": ["artgen"], **fields}
     return Worker.objects.create(tenant=tenant, **fields)
+
+
+def make_service(name: str = "", **fields: Any) -> Queue:
+    """The record of a service; the clusters' queues have theirs from the migrations."""
+    return Queue.objects.create(name=name or f"service-{next(_count)}", is_remote=True, **fields)
+
+
+def make_cluster(queue: str = "default", **fields: Any) -> Cluster:
+    """A cluster that beats."""
+    return Cluster.objects.create(
+        queue=queue, **{"hostname": "render-1", "pid": 1_000 + next(_count), **fields}
+    )
+
+
+def make_silent_cluster(queue: str = "default", **fields: Any) -> Cluster:
+    return make_cluster(queue, beat_at=timezone.now() - timedelta(minutes=3), **fields)

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from jobs.admin import api_keys, collections, events, jobs, tenants, workers, workflows
+from jobs.admin import api_keys, clusters, collections, events, jobs, queues, tenants, workers, workflows
 
-__all__ = ["api_keys", "collections", "events", "jobs", "tenants", "workers", "workflows"]
+__all__ = [
+    "api_keys",
+    "clusters",
+    "collections",
+    "events",
+    "jobs",
+    "queues",
+    "tenants",
+    "workers",
+    "workflows",
+]

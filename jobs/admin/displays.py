@@ -22,6 +22,8 @@ BADGES = {
     "failed": ("bad", "error"),
     "cancelled": ("off", "cancel"),
     "cancelling": ("warn", "pause_circle"),
+    "paused": ("warn", "pause_circle"),
+    "queue paused": ("warn", "pause_circle"),
     "complete": ("good", "task_alt"),
     "filed": ("warn", "inventory_2"),
     "incomplete": ("bad", "pending"),
@@ -31,6 +33,8 @@ BADGES = {
     "told": ("good", "how_to_reg"),
     "online": ("good", "sensors"),
     "offline": ("off", "sensors_off"),
+    "beating": ("good", "ecg_heart"),
+    "silent": ("bad", "heart_broken"),
     "usable": ("good", "lock_open"),
     "revoked": ("off", "block"),
     "expired": ("warn", "timer_off"),
@@ -86,14 +90,22 @@ def span(length: timedelta) -> str:
 
 def link(row: Model | None, text: str = "") -> SafeString | None:
     """A link to a record's page."""
-    if row is None:
-        return None
-    return render_to_string("admin/cells/link.html", {"url": page_url(row), "text": text or str(row)})
+    return None if row is None else anchor(page_url(row), text or str(row))
+
+
+def anchor(url: str, text: str) -> SafeString:
+    """A link to any page of the monitor."""
+    return render_to_string("admin/cells/link.html", {"url": url, "text": text})
 
 
 def titled(title: str, note: str) -> SafeString:
     """What a row is, and its id below in small."""
     return render_to_string("admin/cells/titled.html", {"title": title, "note": note})
+
+
+def noted(cell: SafeString, note: str) -> SafeString:
+    """A cell, and what there is to say of it below in small."""
+    return render_to_string("admin/cells/noted.html", {"cell": cell, "note": note}) if note else cell
 
 
 def copyable(text: str) -> SafeString | None:

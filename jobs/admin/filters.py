@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.db.models import QuerySet, UUIDField
 from django.http import HttpRequest
 from django.utils import timezone
 
-from jobs.models import Collection, Tenant, Worker
+from jobs.models import Collection, Queue, Tenant, Worker
 from jobs.queue.handlers import registered_kinds
 
 CHOICES_MAX = 100
@@ -80,8 +81,21 @@ class KindFilter(SimpleListFilter):
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
+class QueueFilter(SimpleListFilter):
+    """The queues of the clusters; a remote job's is its service."""
+
+    title = "queue"
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [(queue, queue) for queue in settings.QUEUES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(queue=self.value(), service_required="") if self.value() else queryset
+
+
 class ServiceFilter(SimpleListFilter):
-    """Services that a worker offers or a collection asks for."""
+    """Services that a worker offers, a collection asks for or a record is kept of."""
 
     title = "service"
     parameter_name = "service"
@@ -91,6 +105,8 @@ class ServiceFilter(SimpleListFilter):
         recipes = Collection.objects.values_list("steps", flat=True)[:ROWS_MAX]
         services = {service for worker in offered for service in worker}
         services |= {str(step["service_required"]) for steps in recipes for step in steps}
+        # A filter without choices filters nothing, and a service's page leads here.
+        services |= set(Queue.objects.filter(is_remote=True).values_list("name", flat=True)[:ROWS_MAX])
         return [(service, service) for service in sorted(services)[:CHOICES_MAX]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

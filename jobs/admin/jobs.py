@@ -14,16 +14,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
-from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled
+from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled, words
 from jobs.admin.documents import document
 from jobs.admin.events import story_of
-from jobs.admin.filters import CreatedFilter, KindFilter, ServiceFilter, TenantFilter
+from jobs.admin.filters import CreatedFilter, KindFilter, QueueFilter, ServiceFilter, TenantFilter
 from jobs.admin.outputs import outputs
 from jobs.admin.records import RecordAdmin
 from jobs.admin.searches import as_uuid, named_workflows, newest
 from jobs.admin.sections import job_sections
 from jobs.errors import DomainError
-from jobs.models import Job
+from jobs.models import Job, Queue
 from jobs.services.jobs import cancel_job, retry_job
 from jobs.workflows.advance import outputs_of
 
@@ -45,14 +45,21 @@ class Verb:
     outcome: Callable[[Job], str]
 
 
+def outcome_of_cancel(job: Job) -> str:
+    if job.is_final:
+        return "cancelled"
+    return "asked to stop" if job.is_remote else "asked to stop at its next checkpoint"
+
+
 CANCEL = Verb(
     action="cancel_jobs",
     title="Cancel",
-    question="What has not begun ends at once, with its workflow; what runs is asked to stop.",
+    question="What has not begun ends at once, with its workflow. What runs is asked to stop: a remote worker "
+    "hears it with its next word, an in-house handler at its next checkpoint; one without runs to its end.",
     is_grave=True,
     takes_reason=False,
     run=lambda job, by, reason: cancel_job(job, by=by),
-    outcome=lambda job: "cancelled" if job.is_final else "asked to stop",
+    outcome=outcome_of_cancel,
 )
 RETRY = Verb(
     action="retry_jobs",
@@ -69,7 +76,15 @@ RETRY = Verb(
 class JobAdmin(RecordAdmin):
     list_display = ["what", "state", "tenant_slug", "attempts", "held_by", "created", "took", "problem"]
     list_display_links = ["what"]
-    list_filter = ["status", CreatedFilter, TenantFilter, KindFilter, ServiceFilter, "problem_type"]
+    list_filter = [
+        "status",
+        CreatedFilter,
+        TenantFilter,
+        KindFilter,
+        QueueFilter,
+        ServiceFilter,
+        "problem_type",
+    ]
     list_deferred = (
         "payload",
         "original_payload",
@@ -206,7 +221,7 @@ class JobAdmin(RecordAdmin):
         ]
         return {
             "job": job,
-            "badges": [badge(state_of(job))] + ([badge(job.status_category)] if job.status_category else []),
+            "badges": [badge(word) for word in [state_of(job), *remarks_on(job)]],
             "facts": facts_of(job),
             "documents": documents + [extra for extra in more if not extra.is_empty],
             "outputs": outputs(outputs_of(job.result)),
@@ -224,6 +239,13 @@ def state_of(job: Job) -> str:
     return "cancelling" if is_stopping else job.status
 
 
+def remarks_on(job: Job) -> list[str]:
+    """What else is worth a badge: why it does not begin, and what the evaluator made of it."""
+    its_queue = Queue.objects.filter(name=job.queue, is_remote=job.is_remote, paused_at__isnull=False)
+    remarks = ["queue paused"] if job.status == Job.Status.QUEUED and its_queue.exists() else []
+    return remarks + ([job.status_category] if job.status_category else [])
+
+
 def facts_of(job: Job) -> list[tuple[str, Any]]:
     """What stands at the top of a job's page; what is not known is left out."""
     took = duration_of(job)
@@ -237,6 +259,7 @@ def facts_of(job: Job) -> list[tuple[str, Any]]:
         ("Step", f"{(job.step_index or 0) + 1}: {job.step_name}" if job.step_name else None),
         ("User", job.workflow.user_id if job.workflow else None),
         ("Attempt", f"{job.attempt} of {job.max_attempts}"),
+        ("Own retry policy", words(_policy_of(job)) if job.retry_policy else None),
         ("Worker", job.worker),
         ("Queue", job.queue),
         ("Priority", job.priority),
@@ -256,6 +279,10 @@ def facts_of(job: Job) -> list[tuple[str, Any]]:
         ("Evaluated", moment(job.evaluated_at)),
     ]
     return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _policy_of(job: Job) -> list[str]:
+    return [f"{name} {value}" for name, value in _as_dict(job.retry_policy).items()]
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

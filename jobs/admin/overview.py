@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from jobs.admin.displays import badge, moment, page_url, titled
 from jobs.admin.filters import first_id_of
-from jobs.models import Job, Worker, Workflow
+from jobs.models import Cluster, Job, Queue, Worker, Workflow
 
 COUNTED_MAX = 1_000  # live jobs
 LOOKED_AT_MAX = 10_000  # jobs of the last day
@@ -24,14 +24,43 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     """Unfold's dashboard callback: what this account may see of the last 24 hours."""
     may_see = {
         noun: request.user.has_perm(f"jobs.view_{noun}") or request.user.has_perm(f"jobs.change_{noun}")
-        for noun in ("job", "workflow", "worker")
+        for noun in ("job", "workflow", "worker", "queue", "cluster")
     }
     return {
         **context,
+        "warnings": (_paused_queues() if may_see["queue"] else [])
+        + (_silent_clusters() if may_see["cluster"] else []),
         "tiles": (_job_tiles() if may_see["job"] else []) + (_worker_tiles() if may_see["worker"] else []),
         "workflows": _latest_workflows() if may_see["workflow"] else None,
         "failures": _latest_failures() if may_see["job"] else None,
     }
+
+
+def _paused_queues() -> list[dict[str, Any]]:
+    paused = Queue.objects.filter(paused_at__isnull=False).order_by("paused_at")
+    return [
+        {
+            "url": page_url(queue),
+            "title": titled(
+                queue.name, f"None of its jobs starts: paused by {queue.paused_by or 'somebody'}."
+            ),
+            "badge": badge("paused"),
+            "at": moment(queue.paused_at),
+        }
+        for queue in paused[:ROWS]
+    ]
+
+
+def _silent_clusters() -> list[dict[str, Any]]:
+    return [
+        {
+            "url": page_url(cluster),
+            "title": titled(str(cluster), cluster.problem[:120] or "It has stopped beating."),
+            "badge": badge("silent"),
+            "at": moment(cluster.beat_at),
+        }
+        for cluster in Cluster.objects.stuck().order_by("beat_at")[:ROWS]
+    ]
 
 
 def _job_tiles() -> list[dict[str, Any]]:

@@ -10,16 +10,20 @@ from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 
-from jobs.models import ApiKey, Job, Tenant
+from jobs.models import ApiKey, Job, Queue, Tenant
 from jobs.tenancy.services import find_api_key
 from tests.browser.conftest import Walker
 from tests.factories import (
     make_attestation,
+    make_cluster,
     make_collection,
     make_event,
     make_job,
     make_key,
+    make_service,
+    make_silent_cluster,
     make_superuser,
     make_worker,
     make_workflow,
@@ -57,6 +61,9 @@ def rows() -> list[Model]:
     found = [tenant, operator, collection, workflow, job, make_event(job, lines=[HOSTILE, "y" * 500])]
     found += [make_job(tenant, status=status) for status in ("queued", "completed", "failed", "cancelled")]
     found += [make_worker(tenant), make_attestation(job), make_key(tenant)[0]]
+    found += [make_cluster(), make_silent_cluster(hostname="h" * 200, problem="It is stuck. " * 20)]
+    found += [Queue.objects.get(name="default"), make_service("s" * 100, max_running=3)]
+    found.append(make_service(paused_at=timezone.now(), paused_by="a" * 150))
     return [*found, Group.objects.create(name="operators")]
 
 
@@ -115,6 +122,28 @@ def test_jobs_are_retried_from_the_list(walker: Walker, rows: list[Model]) -> No
     walker.page.wait_for_selector("text=1 job queued again.")
 
     assert not Job.objects.failed().exists()
+    assert walker.problems == []
+
+
+def test_a_queue_is_paused_limited_and_resumed(walker: Walker, rows: list[Model]) -> None:
+    queue = Queue.objects.get(name="default")
+    walker.log_in("operator", PASSWORD)
+    walker.visit(reverse("admin:jobs_queue_change", args=[queue.pk]))
+
+    walker.page.click("button:has-text('Pause')")
+    walker.page.wait_for_selector("text=1 queue paused")
+    walker.page.fill("input[name=max_running]", "3")
+    walker.page.click("button[name=_save]")
+    walker.page.wait_for_selector("text=for 0")
+    queue.refresh_from_db()
+    paused_by, limit = queue.paused_by, queue.max_running
+    walker.page.check(f"tbody input.action-select[value='{queue.pk}']")
+    walker.page.select_option("select[name=action]", "resume_queues")
+    walker.page.click("button[name=index]")
+    walker.page.wait_for_selector("text=1 queue resumed.")
+
+    queue.refresh_from_db()
+    assert (paused_by, limit, queue.is_paused) == ("operator", 3, False)
     assert walker.problems == []
 
 

@@ -14,24 +14,25 @@ from django.urls import reverse
 
 from attestations.models import Attestation
 from config.admin import NAVIGATION
-from jobs.models import ApiKey, Collection, Event, Job, Tenant, Worker, Workflow
+from jobs.models import ApiKey, Cluster, Collection, Event, Job, Queue, Tenant, Worker, Workflow
 from tests.factories import (
     make_attestation,
+    make_cluster,
     make_collection,
     make_event,
     make_job,
     make_key,
     make_operator,
+    make_service,
     make_superuser,
     make_user,
     make_worker,
     make_workflow,
 )
 
-RECORDS = {Job, Workflow, Event, Worker, Attestation}  # what the platform alone writes
-ADDED = {Tenant, ApiKey, Collection, User, Group}
-CHANGED = {Tenant, Collection, User, Group}
-DELETED = {Collection, User, Group}
+RECORDS = {Job, Workflow, Event, Worker, Cluster, Attestation}  # what the platform alone writes
+ADDED = {Tenant, ApiKey, Collection, Queue, User, Group}
+DELETED = {Collection, Queue, Cluster, User, Group}
 
 Rows = dict[type[Model], Model]
 
@@ -48,6 +49,8 @@ def rows(tenant: Tenant) -> Rows:
         make_attestation(make_job(tenant, status="failed")),
         make_event(job),
         make_worker(tenant),
+        make_cluster(),
+        make_service("artgen"),
         make_collection(tenant),
         make_key(tenant)[0],
         make_user("bystander"),
@@ -183,6 +186,7 @@ def test_nobody_saves_a_record(rows: Rows) -> None:
 
     for model in RECORDS | {ApiKey}:
         assert client.post(page("change", model, rows[model].pk), {"status": "completed"}).status_code == 403
+    for model in set(rows) - DELETED:
         assert client.post(page("delete", model, rows[model].pk), {"post": "yes"}).status_code == 403
 
     assert {**snapshot(), "User": []} == {**before, "User": []}
@@ -219,6 +223,13 @@ def test_an_operator_of_jobs_has_the_verbs_of_jobs_only(rows: Rows) -> None:
 
     assert set(admin.site._registry[Job].get_actions(request)) == {"cancel_jobs", "retry_jobs"}
     assert admin.site._registry[ApiKey].get_actions(request) == {}
+
+
+def test_an_operator_of_queues_has_their_verbs_and_deletes_none_from_the_list(rows: Rows) -> None:
+    request = RequestFactory().get("/")
+    request.user = make_operator("jobs.view_queue", "jobs.change_queue", "jobs.delete_queue")
+
+    assert set(admin.site._registry[Queue].get_actions(request)) == {"pause_queues", "resume_queues"}
 
 
 def test_the_sidebar_shows_what_the_account_may_open(rows: Rows) -> None:

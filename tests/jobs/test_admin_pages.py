@@ -29,6 +29,7 @@ from tests.factories import (
     make_event,
     make_job,
     make_key,
+    make_service,
     make_superuser,
     make_worker,
     make_workflow,
@@ -153,6 +154,16 @@ def test_a_job_shows_request_payload_and_result_side_by_side(operator: Client, t
     assert '<span class="word">true</span>' in html
     assert page_of(workflow) in html
     assert "Other context" not in html
+
+
+def test_a_job_shows_its_own_retry_policy(operator: Client, tenant: Tenant) -> None:
+    plain = make_job(tenant)
+    job = make_job(tenant, retry_policy={"delays": [1, 60], "jitter": 0.1})
+
+    html = shown(operator, page_of(job))
+
+    assert str(displays.words(["delays [1, 60]", "jitter 0.1"])) in html
+    assert "Own retry policy" not in shown(operator, page_of(plain))
 
 
 def test_a_jobs_log_shows_the_last_200_lines(operator: Client, tenant: Tenant) -> None:
@@ -335,8 +346,8 @@ def test_a_foreign_picture_is_a_link(operator: Client, settings: Any, tenant: Te
 
 # --- What lists cost --------------------------------------------------------------------------------
 
-# Session, account, count, rows; then the choices of the filters (tenants; for jobs, workers and collections).
-LIST_QUERIES = {Job: 7, Workflow: 5, Event: 5, Worker: 5, ApiKey: 5, Tenant: 5, Collection: 6, Attestation: 5}
+# Session, account, count, rows; then the choices of the filters (tenants; for jobs, all that names services).
+LIST_QUERIES = {Job: 8, Workflow: 5, Event: 5, Worker: 5, ApiKey: 5, Tenant: 5, Collection: 6, Attestation: 5}
 
 
 def make_rows(tenant: Tenant, count: int) -> None:
@@ -374,7 +385,7 @@ def test_the_overview_costs_the_same_however_much_there_is(
 ) -> None:
     make_rows(tenant, count)
 
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(11):
         shown(operator, reverse("admin:index"))
 
 
@@ -385,7 +396,8 @@ def test_pages_cost_a_fixed_number_of_queries(
     make_attestation(job)
     assert job.workflow
 
-    with django_assert_num_queries(5):  # session, account, job with all it belongs to, events, attestations
+    # Session, account, job with all it belongs to, whether its queue is paused, events, attestations.
+    with django_assert_num_queries(6):
         shown(operator, page_of(job))
     with django_assert_num_queries(6):  # and here the steps
         shown(operator, page_of(job.workflow))
@@ -396,7 +408,7 @@ def test_a_list_leaves_the_heavy_columns_where_they_are(
 ) -> None:
     make_jobs(tenant, 1)
 
-    with django_assert_num_queries(7) as captured:
+    with django_assert_num_queries(8) as captured:
         shown(operator, list_of(Job))
 
     (rows,) = [
@@ -534,11 +546,12 @@ def test_the_time_a_job_was_made_is_read_off_its_key(operator: Client, tenant: T
 def test_filters_offer_what_is_known_without_a_look_at_the_table(operator: Client, tenant: Tenant) -> None:
     make_worker(tenant, services=["upscale"])
     make_collection(tenant, steps=STEPS)
+    make_service("recorded")
     make_job(tenant, service_required="only-on-a-job")
 
     specs = {spec.title: spec for spec in operator.get(list_of(Job)).context["cl"].filter_specs}
 
-    assert [value for value, _ in specs["service"].lookup_choices] == ["artgen", "upscale"]
+    assert [value for value, _ in specs["service"].lookup_choices] == ["artgen", "recorded", "upscale"]
     assert ("system.ping", "system.ping") in specs["kind"].lookup_choices
     assert specs["tenant"].lookup_choices == [("acme", "acme"), ("-", "the platform itself")]
 

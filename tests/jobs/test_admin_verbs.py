@@ -85,12 +85,22 @@ def test_cancelling_tells_what_was_done_and_what_refused(operator: Client, tenan
     assert (queued.status, running.status, done.status) == ("cancelled", "running", "completed")
     assert running.cancel_requested_at is not None
     assert sorted(told(response)) == [
-        "1 job asked to stop.",
+        "1 job asked to stop at its next checkpoint.",
         "1 job cancelled.",
         "1 job refused: The job is completed; only a job that has not ended is cancelled.",
     ]
     assert Event.objects.get(job=queued).data == {"by": "alice"}
     assert {entry.object_id for entry in LogEntry.objects.all()} == {str(queued.pk), str(running.pk)}
+
+
+def test_a_remote_worker_is_asked_to_stop(operator: Client, tenant: Tenant) -> None:
+    job = make_job(tenant, service_required="artgen", status="running")
+
+    asked = act(operator, "cancel_jobs", job)
+    response = act(operator, "cancel_jobs", job, confirmed="1")
+
+    assert "a remote worker hears it with its next word" in asked.content.decode()
+    assert told(response) == ["1 job asked to stop."]
 
 
 def test_cancelling_from_a_jobs_page_leads_back_to_it(operator: Client, tenant: Tenant) -> None:

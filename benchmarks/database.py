@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import environ
@@ -16,7 +16,11 @@ from psycopg import sql
 
 from config.postgres import database_url
 
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
 NAME = "bench_affidavit"
+BESIDE = "bench_affidavit_beside"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -39,34 +43,59 @@ def use_own_database() -> str:
 
 
 @contextmanager
-def fresh_database(server: str) -> Iterator[None]:
-    """Create and migrate the database; it is dropped afterwards. Django is set up."""
+def fresh_database(server: str, name: str = NAME) -> Iterator[None]:
+    """Create and migrate the database; it is dropped afterwards. Django is set up, and connects to it."""
     from django.core.management import call_command
     from django.db import connections
 
-    _drop_database(server)
-    _execute(server, "CREATE DATABASE {}")
+    _drop_database(server, name)
+    _execute(server, name, "CREATE DATABASE {}")
     try:
         call_command("migrate", interactive=False, verbosity=0)
         yield
     finally:
         connections.close_all()
-        _drop_database(server)
+        _drop_database(server, name)
 
 
-def _drop_database(server: str) -> None:
+@contextmanager
+def database_beside() -> Iterator[None]:
+    """A second database with tables of its own: Django's connection leads there until the block ends."""
+    from django.db import connections
+
+    beside = connections["default"].copy()
+    beside.settings_dict["NAME"] = BESIDE
+    with using(beside), fresh_database(os.environ["DATABASE_URL"], BESIDE):
+        yield
+
+
+@contextmanager
+def using(other: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let `other` be Django's connection until the block ends."""
+    from django.db import connections
+
+    usual = connections["default"]
+    connections["default"] = other
+    try:
+        yield
+    finally:
+        connections["default"] = usual
+
+
+def _drop_database(server: str, name: str) -> None:
     # Not WITH (FORCE): that would want to end autovacuum too, which only a superuser may; the plain form waits for it.
     _execute(
         server,
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}' AND usename = current_user",
+        name,
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND usename = current_user",
         "DROP DATABASE IF EXISTS {}",
     )
 
 
-def _execute(server: str, *statements: str) -> None:
+def _execute(server: str, name: str, *statements: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         for statement in statements:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(NAME)))
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def query(statement: str, *params: Any) -> tuple[Any, ...]:

@@ -32,6 +32,7 @@ FIGURES = {
     "start_latency_p95_ms": Figure(module="start_latency", unit="ms", at_most=25),
     "enqueue_per_s": Figure(module="enqueue", unit="jobs/s", at_least=900),
     "bulk_enqueue_per_s": Figure(module="enqueue", unit="jobs/s", at_least=8_000),
+    "claim_p95_ratio_1m": Figure(module="claim", unit="ratio", at_most=2),
     "submit_rps": Figure(module="submit", unit="requests/s", at_least=800),
     "submit_p95_ms": Figure(module="submit", unit="ms", at_most=60),
     "submit_ratio_miniapp_req": Figure(module="submit", unit="ratio", at_least=0.9),

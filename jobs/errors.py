@@ -19,6 +19,7 @@ class DomainError(Exception):
 
     code = "refused"
     status = 409
+    retry_after_seconds: int | None = None
 
     def __init__(self, detail: str, *, errors: list[FieldProblem] | None = None) -> None:
         super().__init__(detail)
@@ -59,3 +60,24 @@ class CollectionExists(DomainError):
     """The tenant already has a collection of this name."""
 
     code = "collection_exists"
+
+
+class IdempotencyKeyInvalid(DomainError):
+    """An `Idempotency-Key` has 1 to 255 printable ASCII characters."""
+
+    code = "idempotency_key_invalid"
+    status = 422
+
+
+class IdempotencyKeyInFlight(DomainError):
+    """The first request of this `Idempotency-Key` has not been answered yet."""
+
+    code = "idempotency_key_in_flight"
+    retry_after_seconds = 1
+
+
+class IdempotencyKeyReused(DomainError):
+    """The `Idempotency-Key` belongs to a request of another address or body."""
+
+    code = "idempotency_key_reused"
+    status = 422

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from jobs.models import Worker
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler
+from jobs.services.idempotency import forget_keys
 
 FORGET_WORKERS_AFTER = timedelta(days=1)
 
@@ -24,3 +25,9 @@ def forget_workers(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Delete the records of workers that have not been heard of for a day."""
     forgotten, _ = Worker.objects.filter(last_seen_at__lt=Now() - FORGET_WORKERS_AFTER).delete()
     return {"forgotten": forgotten}
+
+
+@handler("system.forget_idempotency_keys", payload=NoPayload, is_attested=False)
+def forget_idempotency_keys(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
+    """Delete the keys of requests that are too old to be asked again."""
+    return {"forgotten": forget_keys()}

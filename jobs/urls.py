@@ -12,8 +12,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from jobs.api import artifacts, collections, health, jobs, workers, workflows
 from jobs.api.fields import WORKFLOW_ID
 
-JOB = r"(?P<job_id>[0-9a-f-]{36})"
-COLLECTION = r"(?P<collection_id>[0-9a-f-]{36})"
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+JOB = rf"(?P<job_id>{UUID})"
+COLLECTION = rf"(?P<collection_id>{UUID})"
 
 
 def api(route: str, view: Callable[..., HttpResponseBase], name: str = "") -> URLPattern:
@@ -28,6 +29,8 @@ urlpatterns = [
     api("api/schema", SpectacularAPIView.as_view(), "schema"),
     api("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
     api("api/jobs", jobs.JobList.as_view(), "jobs"),
+    api("api/jobs/bulk", jobs.BulkJobs.as_view(), "bulk"),
+    api("api/jobs/complete", workers.CompleteMany.as_view()),
     api("api/jobs/enqueue", jobs.EnqueueJob.as_view(), "enqueue"),
     api(f"api/jobs/{JOB}", jobs.JobDetail.as_view(), "job"),
     api(f"api/jobs/{JOB}/cancel", jobs.CancelJob.as_view()),

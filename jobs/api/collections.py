@@ -17,7 +17,8 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from jobs.api.authentication import actor_of
-from jobs.api.fields import WORKFLOW_ID, NameField, ObjectField, StrictSerializer, validated
+from jobs.api.fields import WORKFLOW_ID, BoundedListField, NameField, ObjectField, StrictSerializer, validated
+from jobs.api.idempotency import idempotent
 from jobs.api.jobs import key_of
 from jobs.api.workflows import WorkflowDetailSerializer
 from jobs.errors import CollectionExists
@@ -40,7 +41,7 @@ class CollectionSerializer(serializers.ModelSerializer[Collection]):
     """A recipe of steps that run one after the other."""
 
     name = serializers.CharField(max_length=200)
-    steps = serializers.ListField(child=StepSerializer(), min_length=1, max_length=MAX_STEPS)
+    steps = BoundedListField(child=StepSerializer(), min_length=1, max_length=MAX_STEPS)
 
     class Meta:
         model = Collection
@@ -88,6 +89,10 @@ class CollectionList(ListCreateAPIView[Collection]):
     def get_queryset(self) -> QuerySet[Collection]:
         return Collection.objects.of_tenant(key_of(self.request).tenant)
 
+    @idempotent
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().post(request, *args, **kwargs)
+
     def perform_create(self, serializer: BaseSerializer[Collection]) -> None:
         save_collection(serializer, tenant=key_of(self.request).tenant)
 
@@ -125,6 +130,7 @@ class GenerationList(APIView):
     scopes = {"POST": "submit"}
 
     @extend_schema(request=GenerationSerializer, responses={201: WorkflowDetailSerializer})
+    @idempotent
     def post(self, request: Request, collection_id: str) -> Response:
         """Run the collection's steps over a user's variables. Durable when this answers 201."""
         key = key_of(request)

@@ -33,7 +33,10 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
 def _answer(error: Exception) -> Response | None:
     match error:
         case DomainError():
-            return _response(error.status, error.code, error.detail, errors=error.errors)
+            headers = {}
+            if error.retry_after_seconds is not None:
+                headers["Retry-After"] = str(error.retry_after_seconds)
+            return _response(error.status, error.code, error.detail, errors=error.errors, headers=headers)
         case exceptions.ValidationError():
             found = list(_flattened(error.get_full_details(), ""))
             return _response(422, "invalid", "The request can't be accepted as it is.", errors=found)

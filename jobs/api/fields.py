@@ -63,6 +63,24 @@ class ObjectField(serializers.JSONField):
         return data
 
 
+class NumberField(serializers.FloatField):
+    """A JSON number: no text that reads like one, and so no NaN and no infinity either."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class BoundedListField(serializers.ListField):
+    """A list whose length is checked before its items are: one that is too long costs nothing."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list):
+            self.run_validators(data)
+        return super().to_internal_value(data)
+
+
 class NameField(serializers.RegexField):
     """A short name that is safe in logs, keys and file names."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -18,47 +17,13 @@ from rest_framework.views import APIView
 
 from config.tracing import current_trace
 from jobs.api.authentication import actor_of
-from jobs.api.fields import INT4_MAX, WORKFLOW_ID, NameField, ObjectField, StrictSerializer, shown, validated
+from jobs.api.fields import ObjectField, StrictSerializer, shown, validated
+from jobs.api.idempotency import idempotent
+from jobs.api.submit import BulkSerializer, EnqueueSerializer, NewJobSerializer, submit_job, submit_jobs
 from jobs.models import ApiKey, Job, Tenant
-from jobs.queue.enqueue import NewJob, add_job, enqueue_job
+from jobs.queue.enqueue import enqueue_job
 from jobs.queue.handlers import get_handler
 from jobs.services.jobs import cancel_job, retry_job
-from jobs.services.workflows import Step, start_workflow
-
-
-class NewJobSerializer(StrictSerializer):
-    """A job to be submitted: exactly one of `kind` (in-house) and `service_required` (remote workers)."""
-
-    kind = NameField(required=False, help_text="An in-house handler, like `system.ping`.")
-    service_required = NameField(required=False, help_text="What a remote worker must offer.")
-    payload = ObjectField(required=False, default=dict)
-    ctx = ObjectField(required=False, default=dict)
-    queue = serializers.ChoiceField(choices=settings.QUEUES, required=False, help_text="In-house only.")
-    priority = serializers.IntegerField(required=False, default=50, min_value=0, max_value=100)
-    run_at = serializers.DateTimeField(required=False, default=None)
-    max_attempts = serializers.IntegerField(required=False, default=None, min_value=1, max_value=1_000)
-    timeout_seconds = serializers.IntegerField(
-        required=False, default=None, min_value=1, max_value=settings.JOB_TIMEOUT_SECONDS_MAX
-    )
-    expires_in_seconds = serializers.IntegerField(
-        required=False, default=None, min_value=1, max_value=INT4_MAX
-    )
-    singleton_key = NameField(required=False, default="", max_length=200)
-    workflow_id = serializers.RegexField(
-        rf"^{WORKFLOW_ID}\Z", required=False, help_text="Makes the job a workflow of this name."
-    )
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("kind" in attrs) == ("service_required" in attrs):
-            raise serializers.ValidationError(
-                "Give either kind or service_required.", code="kind_or_service_required"
-            )
-        if "queue" in attrs and "service_required" in attrs:
-            message = "A remote job waits for its service; only an in-house kind takes a queue."
-            raise serializers.ValidationError(
-                {"queue": [serializers.ErrorDetail(message, code="in_house_only")]}
-            )
-        return attrs
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
@@ -67,6 +32,9 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     tenant_id = serializers.CharField(allow_null=True)
     workflow_id = serializers.SerializerMethodField(help_text="The workflow's own `workflow_id`, if any.")
     ended_at = serializers.DateTimeField(allow_null=True)
+    retry = serializers.JSONField(
+        source="retry_policy", read_only=True, allow_null=True, help_text="As it was submitted, if it was."
+    )
 
     class Meta:
         model = Job
@@ -83,6 +51,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "priority",
             "attempt",
             "max_attempts",
+            "retry",
             "run_at",
             "expires_at",
             "timeout_seconds",
@@ -117,18 +86,15 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         return job.workflow.workflow_id if job.workflow else None
 
 
+class SubmittedJobsSerializer(StrictSerializer):
+    jobs = JobSerializer(many=True)
+
+
 class RetrySerializer(StrictSerializer):
     """Why a job is tried again, and with what payload instead of its own."""
 
     reason = serializers.CharField(required=False, default="", max_length=1_000, allow_blank=True)
     payload = ObjectField(required=False, default=None, allow_null=True)
-
-
-class EnqueueSerializer(StrictSerializer):
-    """A background job in a tenant envelope."""
-
-    jobName = NameField()  # noqa: N815  the wire's own spelling
-    payload = ObjectField(required=False, default=dict)
 
 
 def key_of(request: Request) -> ApiKey:
@@ -164,6 +130,7 @@ class JobList(ListAPIView[Job]):
         return super().get(request, *args, **kwargs)
 
     @extend_schema(request=NewJobSerializer, responses={201: JobSerializer})
+    @idempotent
     def post(self, request: Request) -> Response:
         """Submit a job. It is durable when this answers 201."""
         asked = validated(NewJobSerializer, request.data)
@@ -174,44 +141,18 @@ class JobList(ListAPIView[Job]):
         )
 
 
-def submit_job(key: ApiKey, actor_id: str, asked: dict[str, Any]) -> Job:
-    """Store what NewJobSerializer has validated, as a job or as a workflow of one."""
-    options = {
-        name: value for name, value in asked.items() if name not in NOT_OPTIONS and value not in (None, "")
-    }
-    kind, service = asked.get("kind", ""), asked.get("service_required", "")
-    if "workflow_id" in asked:
-        step = Step(
-            name="job", kind=kind, service_required=service, payload=asked["payload"], options=options
-        )
-        _, jobs = start_workflow(
-            key.tenant,
-            workflow_id=asked["workflow_id"],
-            steps=[step],
-            actor_id=actor_id,
-            data={
-                "kind": kind,
-                "service_required": service,
-                "payload": asked["payload"],
-                "ctx": asked["ctx"],
-            },
-            miniapp_req=asked["ctx"].get("miniapp_req"),
-            priority=asked["priority"],
-        )
-        return jobs[0]
-    new = NewJob(
-        tenant_id=key.tenant_id,
-        kind=kind,
-        service_required=service,
-        payload=asked["payload"],
-        priority=asked["priority"],
-        actor_id=actor_id,
-        **options,
-    )
-    return add_job(new)
+class BulkJobs(APIView):
+    """Many jobs at once."""
 
+    scopes = {"POST": "submit"}
 
-NOT_OPTIONS = {"kind", "service_required", "payload", "priority", "workflow_id"}
+    @extend_schema(request=BulkSerializer, responses={201: SubmittedJobsSerializer})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Submit up to 1,000 jobs, all or none. They are durable when this answers 201."""
+        asked = validated(BulkSerializer, request.data)["jobs"]
+        jobs = submit_jobs(key_of(request), actor_of(request.headers, key_of(request)), asked)
+        return Response({"jobs": [shown(JobSerializer, job) for job in jobs]}, status=status.HTTP_201_CREATED)
 
 
 class JobDetail(RetrieveAPIView[Job]):
@@ -266,6 +207,7 @@ class EnqueueJob(APIView):
             )
         },
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Enqueue an in-house job by name."""
         asked = validated(EnqueueSerializer, request.data)

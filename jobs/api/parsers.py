@@ -40,7 +40,8 @@ class StrictJSONParser(BaseParser):
 
 def read_body(stream: Any, limit: int) -> bytes:
     """Read a request's body, `limit` bytes at most; raises BodyTooLarge without reading further."""
-    declared = stream.META.get("CONTENT_LENGTH") or "0"
+    # A body that was read before (see idempotency.py) comes as plain bytes, without its headers.
+    declared = getattr(stream, "META", {}).get("CONTENT_LENGTH") or "0"
     if int(declared) > limit:
         raise BodyTooLarge(f"A body may have {limit} bytes.")
     body: bytes = stream.read(limit + 1)

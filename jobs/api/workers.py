@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
@@ -12,16 +13,25 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.longpoll import ask_again_when
-from jobs.api.fields import NameField, ObjectField, StrictSerializer, shown, validated
+from jobs.api.fields import (
+    BoundedListField,
+    NameField,
+    NumberField,
+    ObjectField,
+    StrictSerializer,
+    shown,
+    validated,
+)
 from jobs.api.jobs import JobSerializer, key_of
 from jobs.models import Job
-from jobs.queue.claim import Renewal, claim_remote
+from jobs.queue.claim import Lease, Renewal, claim_remote
 from jobs.queue.leases import touch_worker
 from jobs.queue.wakeups import topic_of
-from jobs.services.jobs import append_log, complete_job, fail_job, heartbeat, report_progress
+from jobs.services.jobs import append_log, complete_job, complete_jobs, fail_job, heartbeat, report_progress
 
 MAX_LINES = 1_000
 MAX_LINE_CHARS = 10_000
+MAX_RESULTS = 100
 
 
 class ClaimSerializer(StrictSerializer):
@@ -30,7 +40,7 @@ class ClaimSerializer(StrictSerializer):
     worker_id = NameField(max_length=200)
     services = serializers.ListField(child=NameField(), min_length=1, max_length=100)
     limit = serializers.IntegerField(required=False, default=1, min_value=1, max_value=100)
-    wait_seconds = serializers.FloatField(required=False, default=0, min_value=0, max_value=30)
+    wait_seconds = NumberField(required=False, default=0, min_value=0, max_value=30)
 
 
 class ClaimedJobSerializer(StrictSerializer):
@@ -82,6 +92,40 @@ class LogSerializer(LeaseSerializer):
 
 class CompleteSerializer(LeaseSerializer):
     result = serializers.JSONField(required=False, default=None, allow_null=True)
+
+
+class CompleteOneSerializer(CompleteSerializer):
+    id = serializers.UUIDField()
+
+
+class CompleteManySerializer(StrictSerializer):
+    """Results of several jobs, each under its own lease."""
+
+    jobs = BoundedListField(child=CompleteOneSerializer(), min_length=1, max_length=MAX_RESULTS)
+
+    def validate_jobs(self, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A job has one result."""
+        seen: set[UUID] = set()
+        errors: dict[str, Any] = {}
+        for index, job in enumerate(jobs):
+            if job["id"] in seen:
+                message = "An earlier result is for the same job."
+                errors[str(index)] = {"id": [serializers.ErrorDetail(message, code="doubled")]}
+            seen.add(job["id"])
+        if errors:
+            raise serializers.ValidationError(errors)
+        return jobs
+
+
+class CompletedSerializer(StrictSerializer):
+    """Whether a result was stored, or came under a lease that is not live any more."""
+
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=["completed", "lease_lost"])
+
+
+class CompletedManySerializer(StrictSerializer):
+    jobs = CompletedSerializer(many=True)
 
 
 class ErrorSerializer(StrictSerializer):
@@ -169,6 +213,26 @@ class Complete(JobReport):
         job = self.job(request, job_id)
         complete_job(job, asked["lease_token"], asked["result"])
         return _ended(job)
+
+
+class CompleteMany(APIView):
+    """A worker's results, several at a time."""
+
+    scopes = {"POST": "work"}
+
+    @extend_schema(
+        request=CompleteManySerializer, responses=CompletedManySerializer, operation_id="jobs_complete_many"
+    )
+    def post(self, request: Request) -> Response:
+        """End up to 100 jobs with their results. One whose lease is not live does not hold up the others."""
+        asked = validated(CompleteManySerializer, request.data)["jobs"]
+        results = {Lease(job["id"], job["lease_token"]): job["result"] for job in asked}
+        completed = complete_jobs(key_of(request).tenant, results)
+        answers = [
+            {"id": str(job["id"]), "status": "completed" if job["id"] in completed else "lease_lost"}
+            for job in asked
+        ]
+        return Response({"jobs": answers})
 
 
 class Fail(JobReport):

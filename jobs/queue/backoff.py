@@ -32,11 +32,16 @@ class RetryPolicy:
         return self.max_attempts or (len(self.delays) + 1 if self.delays else None)
 
     def overridden_by(self, own: Mapping[str, Any] | None) -> RetryPolicy:
-        """This policy with what a job says of its own retries: some of the fields above, from JSON."""
+        """This policy with what a job says of its own retries: some of the fields above, from JSON.
+
+        A list takes the place of the formula with the attempts that went with it, and a part of the formula
+        that of the list.
+        """
         if not own:
             return self
-        fields = {**own, "delays": tuple(own.get("delays", ()))}
-        return replace(self, **fields)
+        if "delays" in own:
+            return replace(self, **{**own, "delays": tuple(own["delays"])}, max_attempts=None)
+        return replace(self, **own, delays=self.delays if own.keys() <= {"jitter"} else ())
 
     def delay_after(self, failures: int, *, rng: random.Random | None = None) -> float:
         """Seconds to wait after the `failures`-th failed attempt (from 1)."""

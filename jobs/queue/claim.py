@@ -60,10 +60,14 @@ def claim_in_house(
         )
 
 
-def last_in_turn(rows: Sequence[Any], after: UUID) -> UUID:
-    """The tenant a claim behind `after` served last: the next claim goes on behind it."""
+def first_in_turn(rows: Sequence[Any], after: UUID) -> UUID:
+    """The tenant a claim behind `after` began with: the next one goes on behind it.
+
+    Not behind the last, though it was served as well: a batch has one kind, and leaves out the tenants in
+    between that have only others.
+    """
     tenants = {row.tenant_id or PLATFORM for row in rows}
-    return max(tenants, key=lambda tenant: (tenant <= after, tenant), default=after)
+    return min(tenants, key=lambda tenant: (tenant <= after, tenant), default=after)
 
 
 def claim_remote(tenant_id: UUID, services: Sequence[str], worker: str, *, limit: int) -> list[Any]:

@@ -31,7 +31,7 @@ from jobs.errors import DomainError
 from jobs.models import Job
 from jobs.models.jobs import PLATFORM
 from jobs.queue import draining
-from jobs.queue.claim import Lease, claim_in_house, last_in_turn
+from jobs.queue.claim import Lease, claim_in_house, first_in_turn
 from jobs.queue.envelope import JobEnvelope, JobStopped
 from jobs.queue.finish import finish
 from jobs.queue.handlers import Handler, PermanentError, find_handler
@@ -64,7 +64,7 @@ Guard = Callable[[float], AbstractContextManager[object]]
 
 _to_json = json.JSONEncoder(allow_nan=False).encode
 _keepers: dict[int, LeaseKeeper] = {}
-# By queue, the tenant that this process has served last.
+# By queue, the tenant whose turn it was last.
 _served: dict[str, UUID] = {}
 
 
@@ -108,7 +108,7 @@ def run_due_jobs(queue: str, *, seconds: float = float("inf")) -> int:
         rows = claim_in_house(queue, keeper.worker, after=after)
         if not rows:
             break
-        _served[queue] = last_in_turn(rows, after)
+        _served[queue] = first_in_turn(rows, after)
         run_batch(rows, keeper, HardLimit())
         count += len(rows)
         if time.monotonic() >= end:

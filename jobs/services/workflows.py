@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -38,6 +41,22 @@ class Step:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewWorkflow:
+    """A workflow to be started; `data` is the request it came from, which is never overwritten."""
+
+    workflow_id: str
+    steps: list[Step]
+    actor_id: str
+    data: dict[str, Any]
+    miniapp_req: dict[str, Any] | None = None
+    kind: str = Workflow.Kind.GENERATION
+    collection: Collection | None = None
+    user_id: str = ""
+    session_id: str = ""
+    priority: int = 50
+
+
 def make_workflow_id() -> str:
     """A name for a workflow whose client gave none."""
     return f"workflow-{secrets.token_hex(12)}"
@@ -62,10 +81,13 @@ def start_generation(
         "user_context": {"user_id": request.user_id or None, "collection_id": str(collection.pk)},
         "metadata": {"timestamp": time.time_ns() // 1_000_000, "request_id": workflow_id},
     }
+    # The first payload is filled in here and now; the others wait for the results they name.
+    first, *others = [Step(**step) for step in collection.steps]
+    first = replace(first, payload=resolve(first.payload, request.variables, {}))
     return start_workflow(
         collection.tenant,
         workflow_id=workflow_id,
-        steps=[Step(**step) for step in collection.steps],
+        steps=[first, *others],
         actor_id=actor_id,
         collection=collection,
         user_id=request.user_id,
@@ -81,47 +103,75 @@ def start_generation(
     )
 
 
-def start_workflow(
-    tenant: Tenant,
-    *,
-    workflow_id: str,
-    steps: list[Step],
-    actor_id: str,
-    data: dict[str, Any],
-    miniapp_req: dict[str, Any] | None = None,
-    priority: int = 50,
-    **fields: Any,
-) -> tuple[Workflow, list[Job]]:
-    """Store a workflow with all its jobs: the first queued, the others waiting for the one before.
+def start_workflow(tenant: Tenant, **fields: Any) -> tuple[Workflow, list[Job]]:
+    """Start one workflow; `fields` are those of NewWorkflow. Raises WorkflowExists."""
+    return start_workflows(tenant, [NewWorkflow(**fields)])[0]
 
-    Raises WorkflowExists when the tenant has one of this name.
+
+def start_workflows(tenant: Tenant, new_workflows: Sequence[NewWorkflow]) -> list[tuple[Workflow, list[Job]]]:
+    """Store workflows with all their jobs, all or none: the first job of each queued, the others waiting.
+
+    A workflow of one whose job finds its singleton key taken is not stored, and is answered with the job that
+    holds the key. The number of statements does not grow with the workflows. Raises WorkflowExists, naming
+    those whose `workflow_id` is taken.
     """
-    trace = current_trace()
     with transaction.atomic():
-        try:
-            with transaction.atomic():
-                workflow = Workflow.objects.create(
-                    tenant=tenant,
-                    workflow_id=workflow_id,
-                    total_steps=len(steps),
-                    data=data,
-                    miniapp_req=miniapp_req,
-                    priority=priority,
-                    actor_id=actor_id,
-                    trace_id=trace.trace_id,
-                    request_id=trace.request_id,
-                    **fields,
-                )
-        except IntegrityError as error:
-            raise WorkflowExists(f"There is a workflow {workflow_id!r} already.") from error
-        ids = enqueue_jobs([_job_of(workflow, index, step) for index, step in enumerate(steps)])
-        jobs = list(Job.objects.filter(pk__in=ids).order_by("step_index"))
-    return workflow, jobs
+        workflows = _store_workflows(tenant, new_workflows)
+        new_jobs = [
+            _job_of(workflow, index, step)
+            for workflow, new in zip(workflows, new_workflows, strict=True)
+            for index, step in enumerate(new.steps)
+        ]
+        ids = enqueue_jobs(new_jobs)
+        refused = [new.workflow_id for new, id_ in zip(new_jobs, ids, strict=True) if new.id != id_]
+        if refused:
+            Workflow.objects.filter(pk__in=refused).delete()
+        stored = Job.objects.select_related("workflow").in_bulk(ids)
+    jobs = (stored[id_] for id_ in ids)
+    return [(workflow, list(itertools.islice(jobs, workflow.total_steps))) for workflow in workflows]
+
+
+def _store_workflows(tenant: Tenant, new_workflows: Sequence[NewWorkflow]) -> list[Workflow]:
+    trace = current_trace()
+    workflows = [
+        Workflow(
+            tenant=tenant,
+            workflow_id=new.workflow_id,
+            kind=new.kind,
+            total_steps=len(new.steps),
+            data=new.data,
+            miniapp_req=new.miniapp_req,
+            collection=new.collection,
+            user_id=new.user_id,
+            session_id=new.session_id,
+            priority=new.priority,
+            actor_id=new.actor_id,
+            trace_id=trace.trace_id,
+            request_id=trace.request_id,
+        )
+        for new in new_workflows
+    ]
+    times = Counter(workflow.workflow_id for workflow in workflows)
+    if doubled := [name for name, count in times.items() if count > 1]:
+        raise WorkflowExists(f"Given more than once: {_listed(doubled)}.")
+    try:
+        with transaction.atomic():
+            # In one order, so that two callers never wait for each other's names.
+            Workflow.objects.bulk_create(sorted(workflows, key=lambda workflow: workflow.workflow_id))
+    except IntegrityError as error:
+        taken = Workflow.objects.of_tenant(tenant).filter(workflow_id__in=times)
+        names = list(taken.values_list("workflow_id", flat=True))
+        if not names:
+            raise
+        raise WorkflowExists(f"Taken by an earlier workflow: {_listed(names)}.") from error
+    return workflows
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names))
 
 
 def _job_of(workflow: Workflow, index: int, step: Step) -> NewJob:
-    is_first = index == 0
-    variables = workflow.data.get("variables", {})
     ctx = {**step.options.get("ctx", {}), "workflow_id": workflow.workflow_id}
     if workflow.miniapp_req is not None:
         ctx["miniapp_req"] = workflow.miniapp_req
@@ -129,13 +179,13 @@ def _job_of(workflow: Workflow, index: int, step: Step) -> NewJob:
         tenant_id=workflow.tenant_id,
         kind=step.kind,
         service_required=step.service_required,
-        payload=resolve(step.payload, variables, {}) if is_first else step.payload,
+        payload=step.payload,
         priority=workflow.priority,
         actor_id=workflow.actor_id,
         workflow_id=workflow.pk,
         step_index=index,
         step_name=step.name,
-        is_waiting=not is_first,
+        is_waiting=index > 0,
         **{**step.options, "ctx": ctx},
     )
 

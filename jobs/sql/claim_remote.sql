@@ -30,9 +30,9 @@ due AS (
 ),
 picked AS (
     SELECT j.id FROM jobs_job j
-      JOIN due ON due.id = j.id
-     WHERE j.status = 'queued' AND j.run_at <= statement_timestamp()  -- once locked, it may have changed
-       AND (due.room IS NULL OR due.place <= due.room)
+     -- an array, for the planner takes what comes out of a recursion for many rows, and would scan the table
+     WHERE j.id = ANY (ARRAY(SELECT id FROM due WHERE room IS NULL OR place <= room))
+       AND j.status = 'queued' AND j.run_at <= statement_timestamp()  -- once locked, it may have changed
      ORDER BY j.priority DESC, j.run_at, j.id
      LIMIT %(limit)s
        FOR UPDATE OF j SKIP LOCKED

@@ -83,11 +83,13 @@ def test_a_key_is_stored_as_a_digest_and_its_use_is_noted(tenant: Tenant) -> Non
     [
         ("post", "/api/jobs", "submit"),
         ("get", "/api/jobs", "read"),
+        ("post", "/api/jobs/bulk", "submit"),
         ("post", "/api/jobs/enqueue", "submit"),
         ("get", "/api/jobs/{job}", "read"),
         ("post", "/api/jobs/{job}/cancel", "manage"),
         ("post", "/api/jobs/{job}/retry", "manage"),
         ("post", "/api/workers/claim", "work"),
+        ("post", "/api/jobs/complete", "work"),
         ("post", "/api/jobs/{job}/heartbeat", "work"),
         ("post", "/api/jobs/{job}/progress", "work"),
         ("post", "/api/jobs/{job}/log", "work"),
@@ -149,6 +151,12 @@ def test_another_tenants_things_404(api: ApiClient, other_tenant: Tenant, method
         body = {}
 
     assert_problem(api.send(method, address, body), 404, "not_found")
+
+
+@pytest.mark.parametrize("verb", ["jobs/{}/cancel", "jobs/{}/heartbeat", "collections/{}/generations"])
+def test_an_id_that_is_no_uuid_404(api: ApiClient, verb: str) -> None:
+    for text in ("-" * 36, "0" * 36, "0" * 32):
+        assert_problem(api.send("post", f"/api/{verb.format(text)}", {}), 404, "not_found")
 
 
 def test_lists_show_only_the_tenants_own(api: ApiClient, tenant: Tenant, other_tenant: Tenant) -> None:

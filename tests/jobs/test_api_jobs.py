@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.models import Event, Job, Tenant, Workflow
-from jobs.queue.runner import run_due_jobs
+from jobs.testing import RunJobs
 from tests.conftest import ApiClient
 from tests.factories import make_job, make_workflow
 from tests.jobs.test_api_access import assert_problem
@@ -43,7 +43,9 @@ def test_a_slash_at_the_end_is_fine(api: ApiClient) -> None:
     assert api.send("post", "/api/jobs/", {"service_required": "gpu"}).status_code == 201
 
 
-def test_enqueue_answers_the_wire_shape_and_the_job_runs(api: ApiClient, tenant: Tenant) -> None:
+def test_enqueue_answers_the_wire_shape_and_the_job_runs(
+    api: ApiClient, tenant: Tenant, run_jobs: RunJobs
+) -> None:
     body = {"jobName": "system.ping", "payload": {}}
 
     response = api.send("post", "/api/jobs/enqueue", body, traceparent=TRACEPARENT, x_actor_id="bob")
@@ -53,8 +55,8 @@ def test_enqueue_answers_the_wire_shape_and_the_job_runs(api: ApiClient, tenant:
     assert answer.keys() == {"data", "meta"}
     assert answer["data"].keys() == {"jobId", "jobName", "enqueuedAt"}
     assert answer["meta"] == {"traceId": "ab" * 16}
-    run_due_jobs("default")
-    job = Job.objects.get(pk=answer["data"]["jobId"])
+    (job,) = run_jobs()
+    assert str(job.pk) == answer["data"]["jobId"]
     assert (job.status, job.actor_id, job.tenant) == ("completed", "bob", tenant)
 
 
@@ -139,14 +141,14 @@ def test_a_wrong_method_is_405_as_a_problem(api: ApiClient) -> None:
     assert_problem(api.send("delete", "/api/jobs"), 403, "permission_denied")
 
 
-def test_a_job_with_a_workflow_id_is_a_workflow_of_one(api: ApiClient) -> None:
+def test_a_job_with_a_workflow_id_is_a_workflow_of_one(api: ApiClient, run_jobs: RunJobs) -> None:
     body = {"kind": "system.ping", "workflow_id": "mine-1"}
 
     response = api.send("post", "/api/jobs", body)
 
     assert response.status_code == 201
     assert response.json()["workflow_id"] == "mine-1"
-    run_due_jobs("default")
+    run_jobs()
     assert Workflow.objects.get().status == "completed"
     assert_problem(api.send("post", "/api/jobs", body), 409, "workflow_exists")
     assert Job.objects.count() == 1

@@ -38,3 +38,27 @@ def test_jitter_only_ever_adds(failures: int, delay: float, backoff: float, jitt
 @pytest.mark.parametrize("failures", [1, 1_000_000])
 def test_no_count_of_failures_overflows(failures: int) -> None:
     assert RetryPolicy().delay_after(failures) <= 3600 * 1.2
+
+
+def test_a_jobs_own_list_takes_the_place_of_the_kinds_formula_and_attempts() -> None:
+    policy = RetryPolicy(max_attempts=5, delay_seconds=60, jitter=0).overridden_by({"delays": [1, 2]})
+
+    assert (policy.attempts, policy.delay_after(1), policy.delay_after(2)) == (3, 1, 2)
+
+
+def test_a_jobs_own_formula_takes_the_place_of_the_kinds_list() -> None:
+    policy = RetryPolicy(delays=(1, 2), jitter=0).overridden_by({"delay_seconds": 7})
+
+    assert (policy.attempts, policy.delay_after(1)) == (None, 7)
+
+
+def test_a_jobs_own_jitter_leaves_the_kinds_list() -> None:
+    policy = RetryPolicy(delays=(10,), jitter=0.5).overridden_by({"jitter": 0})
+
+    assert (policy.attempts, policy.delay_after(1)) == (2, 10)
+
+
+def test_a_job_that_says_nothing_has_its_kinds_policy() -> None:
+    policy = RetryPolicy(delays=(10,))
+
+    assert policy.overridden_by(None) is policy

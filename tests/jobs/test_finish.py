@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -153,20 +152,6 @@ def test_the_number_of_statements_does_not_depend_on_the_batch(tenant: Tenant, s
     finish([completed(job) for job in jobs[1:]])
 
     assert len(statements) == for_one
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that goes through psycopg, Django's and ours."""
-    seen: list[str] = []
-    real = psycopg.Cursor.execute
-
-    def noting(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append(str(query))
-        return real(self, query, *args, **kwargs)
-
-    monkeypatch.setattr(psycopg.Cursor, "execute", noting)
-    return seen
 
 
 def test_an_attestation_is_never_changed(tenant: Tenant) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from jobs.models import Job, Queue, Tenant
 from jobs.models.jobs import PLATFORM
-from jobs.queue.claim import claim_in_house, claim_remote, last_in_turn
+from jobs.queue.claim import claim_in_house, claim_remote, first_in_turn
 from jobs.services.queues import limit_queue, pause_queue, resume_queue
 from jobs.statements import run
 from tests.factories import make_job, make_tenant
@@ -144,7 +144,7 @@ def test_tenants_take_turns_whatever_their_priorities(tenant: Tenant, other_tena
 
     served, after = [], PLATFORM
     while rows := claim_in_house("default", "w", after=after):
-        after = last_in_turn(rows, after)
+        after = first_in_turn(rows, after)
         served += [row.tenant_id for row in rows]
 
     a, b = sorted([tenant.pk, other_tenant.pk])
@@ -161,7 +161,22 @@ def test_a_batch_is_filled_from_the_tenants_next_in_turn(tenant: Tenant, other_t
     rows = claim_in_house("default", "w", after=PLATFORM)
 
     assert sorted(row.tenant_id for row in rows) == [first.pk] * 2 + [second.pk] * 3
-    assert last_in_turn(rows, PLATFORM) == second.pk
+
+
+def test_a_tenant_of_another_kind_is_not_passed_over_by_batches(db: None) -> None:
+    first, between, last = sorted((make_tenant() for _ in range(3)), key=lambda t: t.pk)
+    rare = make_job(between, kind="system.forget_workers")
+    for _ in range(30):
+        make_job(last, batch_size=10)
+
+    served, after = [], PLATFORM
+    for _ in range(3):
+        make_job(first, batch_size=10)  # and so its turn comes with the last one's jobs to fill the batch
+        rows = claim_in_house("default", "w", after=after)
+        after = first_in_turn(rows, after)
+        served += [row.id for row in rows]
+
+    assert rare.pk in served
 
 
 def test_priority_orders_a_tenants_own_jobs(tenant: Tenant) -> None:

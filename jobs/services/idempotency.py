@@ -1,0 +1,55 @@
+"""What was answered to requests that carry an `Idempotency-Key`: the verbs."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from jobs.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from jobs.models import IdempotencyKey
+
+KEEP_FOR = timedelta(hours=24)
+FORGET_BATCH = 1_000
+
+
+def lock_key(tenant_id: UUID, key: str) -> None:
+    """Hold a tenant's key until the transaction at hand ends; raises IdempotencyKeyInFlight where it is held."""
+    digest = hashlib.sha256(f"idempotency {tenant_id} {key}".encode()).digest()
+    number = int.from_bytes(digest[:8], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+        if not cursor.fetchone()[0]:
+            raise IdempotencyKeyInFlight("A request with this Idempotency-Key is being worked on.")
+
+
+def find_answer(tenant_id: UUID, key: str, fingerprint: str) -> IdempotencyKey | None:
+    """What this request was answered before, if it was; the key is locked by the caller.
+
+    The lock comes in a statement of its own before this one, so that this one sees what the last holder has
+    committed. Raises IdempotencyKeyReused where the key belongs to another request.
+    """
+    found = IdempotencyKey.objects.of_tenant(tenant_id).filter(key=key).first()
+    if found is None:
+        return None
+    if found.created_at < timezone.now() - KEEP_FOR:
+        found.delete()
+        return None
+    if found.fingerprint != fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key was sent before, with another address or body.")
+    return found
+
+
+def forget_keys() -> int:
+    """Delete the keys that are too old to count, a batch at a time; the number of them."""
+    old = IdempotencyKey.objects.filter(created_at__lt=Now() - KEEP_FOR).order_by("created_at")
+    forgotten = 0
+    while True:
+        deleted, _ = IdempotencyKey.objects.filter(pk__in=old.values("pk")[:FORGET_BATCH]).delete()
+        forgotten += deleted
+        if deleted < FORGET_BATCH:
+            return forgotten

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Now
 
@@ -45,7 +45,8 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
 
     The count of attempts goes on; the first payload is kept in `original_payload`, and who, why, before and
     after in an event. A failed workflow runs again with its job. Raises InvalidTransition for a job that has
-    not ended so, or whose workflow can't go on, and InvalidInput for a payload its kind does not take.
+    not ended so, whose workflow can't go on or whose singleton key another job has taken, and InvalidInput for
+    a payload its kind does not take.
     """
     if payload is not None and job.kind:
         get_handler(job.kind).parse(payload)
@@ -57,18 +58,24 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
         after = locked.payload if payload is None else payload
         if after != locked.payload and locked.original_payload is None:
             locked.original_payload = locked.payload
-        Job.objects.filter(pk=job.pk).update(
-            status=Job.Status.QUEUED,
-            payload=after,
-            original_payload=locked.original_payload,
-            max_attempts=Greatest("max_attempts", F("attempt") + 1),
-            run_at=Now(),
-            expires_at=None,
-            progress=0,
-            cancel_requested_at=None,
-            failed_at=None,
-            cancelled_at=None,
-        )
+        try:
+            with transaction.atomic():
+                Job.objects.filter(pk=job.pk).update(
+                    status=Job.Status.QUEUED,
+                    payload=after,
+                    original_payload=locked.original_payload,
+                    max_attempts=Greatest("max_attempts", F("attempt") + 1),
+                    run_at=Now(),
+                    expires_at=None,
+                    progress=0,
+                    cancel_requested_at=None,
+                    failed_at=None,
+                    cancelled_at=None,
+                )
+        except IntegrityError as error:
+            raise InvalidTransition(
+                "Another job lives under its singleton key; let that one end first."
+            ) from error
         change = {} if after == locked.payload else {"before": locked.payload, "after": after}
         _record(locked, Event.Type.RETRIED, {"by": by, "reason": reason, **change})
         wakeups.announce_on_commit([(locked.tenant_id, locked.queue, locked.is_remote)])

@@ -227,3 +227,16 @@ def test_only_failed_and_cancelled_jobs_are_retried(api: ApiClient, tenant: Tena
     job = make_job(tenant, status=status)
 
     assert_problem(api.send("post", f"/api/jobs/{job.pk}/retry", {}), 409, "invalid_transition")
+
+
+def test_a_retry_gives_way_to_the_job_that_lives_under_its_singleton_key(
+    api: ApiClient, tenant: Tenant
+) -> None:
+    failed = make_job(tenant, status="failed", singleton_key="nightly", attempt=1)
+    make_job(tenant, singleton_key="nightly")
+
+    answer = api.send("POST", f"/api/jobs/{failed.pk}/retry")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "invalid_transition")
+    failed.refresh_from_db()
+    assert failed.status == "failed"

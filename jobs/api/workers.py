@@ -118,10 +118,10 @@ class CompleteManySerializer(StrictSerializer):
 
 
 class CompletedSerializer(StrictSerializer):
-    """Whether a result was stored, or came under a lease that is not live any more."""
+    """How a job has ended, or that its lease is not live any more; failed where its result can't be stored."""
 
     id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=["completed", "lease_lost"])
+    status = serializers.ChoiceField(choices=["completed", "failed", "lease_lost"])
 
 
 class CompletedManySerializer(StrictSerializer):
@@ -227,11 +227,8 @@ class CompleteMany(APIView):
         """End up to 100 jobs with their results. One whose lease is not live does not hold up the others."""
         asked = validated(CompleteManySerializer, request.data)["jobs"]
         results = {Lease(job["id"], job["lease_token"]): job["result"] for job in asked}
-        completed = complete_jobs(key_of(request).tenant, results)
-        answers = [
-            {"id": str(job["id"]), "status": "completed" if job["id"] in completed else "lease_lost"}
-            for job in asked
-        ]
+        ended = complete_jobs(key_of(request).tenant, results)
+        answers = [{"id": str(job["id"]), "status": ended.get(job["id"], "lease_lost")} for job in asked]
         return Response({"jobs": answers})
 
 

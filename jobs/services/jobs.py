@@ -123,21 +123,22 @@ def complete_job(job: Job, token: UUID, result: Any) -> None:
     _finish_one(job, Outcome(lease=Lease(job.pk, token), status=Job.Status.COMPLETED, result=result))
 
 
-def complete_jobs(tenant: Tenant, results: Mapping[Lease, Any]) -> set[UUID]:
-    """Store the results of a tenant's remote jobs; the answer names those whose lease was live.
+def complete_jobs(tenant: Tenant, results: Mapping[Lease, Any]) -> dict[UUID, str]:
+    """Store the results of a tenant's remote jobs; how each has ended whose lease was live.
 
     All others are left as they are: nobody learns whether they exist. The number of statements does not grow
     with the results.
     """
     remote = Job.objects.of_tenant(tenant).exclude(service_required="")
     known = set(remote.filter(pk__in=[lease.job_id for lease in results]).values_list("pk", flat=True))
-    return finish(
+    finished = finish(
         [
             Outcome(lease=lease, status=Job.Status.COMPLETED, result=result)
             for lease, result in results.items()
             if lease.job_id in known
         ]
     )
+    return dict(Job.objects.filter(pk__in=finished).values_list("pk", "status"))
 
 
 def fail_job(job: Job, token: UUID, code: str, message: str, *, is_retryable: bool) -> None:

@@ -57,10 +57,11 @@ def test_the_documentation_shows_the_same_sections() -> None:
 
 def test_stopped_in_the_middle_it_leaves_nothing(platform: Platform, scratch: Path) -> None:
     command = platform.start("manage.py", "evidence")
-    eventually(lambda: len(children(command)) > 3, within=60, what="the platform's start")
-    (data,) = scratch.iterdir()
-    postmaster = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+    eventually(lambda: list(scratch.glob("*/up.log")), within=60, what="a database")
+    eventually(lambda: len(children(command)) > 3, within=60, what="web server and cluster")
     below = children(command)
+    (pid_file,) = scratch.glob("*/postgres/postmaster.pid")
+    postmaster = int(pid_file.read_text().split()[0])
 
     command.send_signal(signal.SIGINT)
     command.send_signal(signal.SIGINT)

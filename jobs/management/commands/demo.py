@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,12 +16,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs.demo import accounts
 from jobs.demo.generation import Client, DemoFailed, check_evidence
+from jobs.demo.processes import free_port, running, wait_until_ready
 from jobs.demo.screen import Screen
 from jobs.models import Scope
 
-START_SECONDS = 90.0
 RUN_SECONDS = 120.0
-STOP_SECONDS = 40.0
 PROMPTS = [
     ("a mountain lake at sunset", "realistic"),
     ("aurora over a frozen lake in winter", "watercolor"),
@@ -49,15 +41,15 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _interrupt)
         screen = Screen()
-        url = f"http://127.0.0.1:{port or free_port(8000)}"
-        log = settings.DATA_DIR / "demo.log"
+        port = port or free_port(8000)
+        url, log = f"http://127.0.0.1:{port}", settings.DATA_DIR / "demo.log"
         try:
             with (
                 log.open("wb") as output,
-                running(["manage.py", "up", "--port", url.rsplit(":", 1)[1]], output),
+                running(["manage.py", "up", "--port", str(port)], output) as process,
             ):
                 with screen.waiting("Starting database, web server and cluster …"):
-                    wait_until_ready(url, log)
+                    wait_until_ready(url, process)
                 self.run(screen, url, output, once=once)
         except DemoFailed as error:
             raise CommandError(f"{error} The log is {log}.") from error
@@ -91,54 +83,6 @@ class Command(BaseCommand):
         for output in workflow["outputs"]:
             client.picture(output)
         screen.evidence(workflow, attestations, [stored_path(output) for output in workflow["outputs"]])
-
-
-def free_port(preferred: int) -> int:
-    """`preferred` when nothing listens there, else a free one."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise CommandError("There is no free port.")
-
-
-@contextmanager
-def running(command: list[str], output: Any, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python program of this repository beside us, in a session of its own, and end it politely."""
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=settings.BASE_DIR,
-        env={**os.environ, **env},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,  # Ctrl-C is ours, and they are asked to stop in order
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def wait_until_ready(url: str, log: Path) -> None:
-    """Wait for /readyz; raises DemoFailed when it takes too long."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise DemoFailed("The platform did not become ready.")
 
 
 def stored_path(url: str) -> str:

@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-LOOKS_LIKE_FLOAT = re.compile(r"\d(\.\d|e\+)")
+FRACTION = re.compile(r"\.\d")
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -20,8 +20,8 @@ def canonical_json(value: Any) -> bytes:
     number is written as one. Raises ValueError for NaN and infinities.
     """
     text = _encode(value)
-    # Only what looks like a float in the text can be one to rewrite; most documents have none.
-    if LOOKS_LIKE_FLOAT.search(text):
+    # A float to be rewritten shows in the text as 1.0 or 1e+16; most documents have neither.
+    if "e+" in text or FRACTION.search(text):
         text = _encode(_with_whole_numbers(value))
     return text.encode()
 

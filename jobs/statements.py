@@ -18,6 +18,7 @@ from uuid import UUID
 import psycopg
 from django.db import connection
 from psycopg.rows import namedtuple_row
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import Jsonb, JsonbLoader, set_json_dumps, set_json_loads
 
 SQL = Path(__file__).parent / "sql"
@@ -52,8 +53,9 @@ def run(name: str, params: Mapping[str, Any], *, folder: Path = SQL) -> list[Any
     connection.ensure_connection()
     raw: psycopg.Connection[Any] = connection.connection
     with connection.wrap_database_errors, psycopg.Cursor(raw, row_factory=namedtuple_row) as cursor:
-        # Django's connections leave jsonb as text for JSONField to decode.
+        # Django's connections leave jsonb as text for JSONField to decode, and read times in Python.
         cursor.adapters.register_loader("jsonb", JsonbLoader)
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         cursor.execute(statement(folder, name), params)
         return cursor.fetchall() if cursor.description else []
 

@@ -16,7 +16,7 @@ from jobs.statements import run
 
 # A claim looks this many batches deep, so that several processes claiming at once don't all see the same rows.
 WINDOW_BATCHES = 4
-LARGEST_BATCH = 200
+LARGEST_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,3 +48,25 @@ def test_a_wrong_key_is_refused(tenant: Tenant, slug: str, scopes: str) -> None:
         run("create_api_key", slug, "--name", "ci", "--scopes", scopes)
 
     assert not ApiKey.objects.exists()
+
+
+def steer(*arguments: str) -> str:
+    out = StringIO()
+    call_command("queue", *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_queues_are_steered_from_a_script(db: None) -> None:
+    assert steer("pause", "default") == "default: paused, no limit"
+    assert steer("limit", "default", "3") == "default: paused, 3 at a time"
+    assert steer("resume", "default") == "default: running, 3 at a time"
+    assert steer("limit", "default") == "default: running, no limit"
+    assert steer("pause", "gpu", "--service") == "gpu: paused, no limit"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["pause", "nonsense"], ["limit", "default", "0"], ["pause", "default", "3"]]
+)
+def test_what_can_not_be_said_of_a_queue_is_refused(db: None, arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        steer(*arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,21 +10,15 @@ from django.conf import settings
 from django.test import Client
 
 from jobs.models import Tenant
-from jobs.queue.runner import stop_keeper
 from tests.factories import make_key, make_tenant
+
+pytest_plugins = ["jobs.testing"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _static_root() -> None:
     """WhiteNoise warns of a folder that collectstatic has not made yet."""
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-
-
-@pytest.fixture(autouse=True)
-def _no_keeper_left() -> Iterator[None]:
-    """A test that ran jobs leaves no thread behind that renews leases in the next one's database."""
-    yield
-    stop_keeper()
 
 
 @pytest.fixture

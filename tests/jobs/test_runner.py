@@ -18,7 +18,9 @@ from jobs.queue.backoff import RetryPolicy
 from jobs.queue.enqueue import enqueue_job
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import PermanentError, handler
-from jobs.queue.runner import run_due_jobs, work
+from jobs.queue.runner import run_due_jobs, stop_keeper, work
+from jobs.services.jobs import cancel_job
+from jobs.testing import RunJobs
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Say:
 
 
 Register = Callable[..., None]
+RunOne = Callable[..., Job]
 
 
 @pytest.fixture
@@ -43,18 +46,23 @@ def register() -> Iterator[Register]:
         handlers.unregister(kind)
 
 
-def run_one(tenant: Tenant, kind: str, **options: Any) -> Job:
-    """Enqueue a job of this kind, run what is due, and return it."""
-    job_id = enqueue_job(kind, {"word": "hi"}, tenant_id=tenant.pk, **options)
-    run_due_jobs("default")
-    return Job.objects.get(pk=job_id)
+@pytest.fixture
+def run_one(tenant: Tenant, run_jobs: RunJobs) -> RunOne:
+    """Enqueue a job of a kind, run what is due, and return it: `run_one("test.say")`."""
+
+    def run(kind: str, **options: Any) -> Job:
+        enqueue_job(kind, {"word": "hi"}, tenant_id=tenant.pk, **options)
+        (job,) = run_jobs()
+        return job
+
+    return run
 
 
-def test_a_handler_gets_its_envelope(tenant: Tenant, register: Register) -> None:
+def test_a_handler_gets_its_envelope(tenant: Tenant, register: Register, run_one: RunOne) -> None:
     seen: list[JobEnvelope[Say]] = []
     register("test.say", seen.append)
 
-    job = run_one(tenant, "test.say", actor_id="alice", trace_id="a" * 32, request_id="r-1")
+    job = run_one("test.say", actor_id="alice", trace_id="a" * 32, request_id="r-1")
 
     assert seen == [
         JobEnvelope(
@@ -71,21 +79,21 @@ def test_a_handler_gets_its_envelope(tenant: Tenant, register: Register) -> None
     assert seen[0].payload.word == "hi"
 
 
-def test_what_a_handler_returns_is_the_result(tenant: Tenant, register: Register) -> None:
+def test_what_a_handler_returns_is_the_result(register: Register, run_one: RunOne) -> None:
     register("test.say", lambda envelope: {"said": envelope.payload.word})
 
-    job = run_one(tenant, "test.say")
+    job = run_one("test.say")
 
     assert (job.status, job.result) == ("completed", {"said": "hi"})
 
 
-def test_an_exception_is_tried_again_with_backoff(tenant: Tenant, register: Register) -> None:
+def test_an_exception_is_tried_again_with_backoff(register: Register, run_one: RunOne) -> None:
     def fail(envelope: JobEnvelope[Say]) -> None:
         raise ValueError("no such luck")
 
     register("test.fail", fail, retry=RetryPolicy(max_attempts=3, delay_seconds=60, jitter=0))
 
-    job = run_one(tenant, "test.fail")
+    job = run_one("test.fail")
 
     assert (job.status, job.attempt) == ("queued", 1)
     assert job.error is not None
@@ -95,7 +103,7 @@ def test_an_exception_is_tried_again_with_backoff(tenant: Tenant, register: Regi
 
 
 def test_a_job_that_fails_twice_then_succeeds_leaves_three_attestations(
-    tenant: Tenant, register: Register
+    register: Register, run_one: RunOne
 ) -> None:
     def third_time_lucky(envelope: JobEnvelope[Say]) -> str:
         if envelope.attempt < 3:
@@ -104,7 +112,7 @@ def test_a_job_that_fails_twice_then_succeeds_leaves_three_attestations(
 
     register("test.flaky", third_time_lucky, retry=RetryPolicy(delay_seconds=0))
 
-    job = run_one(tenant, "test.flaky")
+    job = run_one("test.flaky")
 
     assert (job.status, job.attempt, job.error) == ("completed", 3, None)
     assert list(Attestation.objects.order_by("id").values_list("attestation_key", flat=True)) == [
@@ -114,32 +122,32 @@ def test_a_job_that_fails_twice_then_succeeds_leaves_three_attestations(
     ]
 
 
-def test_a_permanent_error_is_not_tried_again(tenant: Tenant, register: Register) -> None:
+def test_a_permanent_error_is_not_tried_again(register: Register, run_one: RunOne) -> None:
     def refuse(envelope: JobEnvelope[Say]) -> None:
         raise PermanentError("never", code="no_such_user")
 
     register("test.refuse", refuse)
 
-    job = run_one(tenant, "test.refuse")
+    job = run_one("test.refuse")
 
     assert (job.status, job.error) == ("failed", {"code": "no_such_user", "message": "never"})
 
 
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_even_what_is_no_exception_is_an_outcome(
-    tenant: Tenant, register: Register, raised: type[BaseException]
+    register: Register, run_one: RunOne, raised: type[BaseException]
 ) -> None:
     def leave(envelope: JobEnvelope[Say]) -> None:
         raise raised
 
     register("test.leave", leave, retry=RetryPolicy(max_attempts=1))
 
-    job = run_one(tenant, "test.leave")
+    job = run_one("test.leave")
 
     assert job.status == "failed"
 
 
-def test_a_handler_that_overruns_is_stopped(tenant: Tenant, register: Register) -> None:
+def test_a_handler_that_overruns_is_stopped(register: Register, run_one: RunOne) -> None:
     def dawdle(envelope: JobEnvelope[Say]) -> None:
         try:
             time.sleep(30)
@@ -149,34 +157,35 @@ def test_a_handler_that_overruns_is_stopped(tenant: Tenant, register: Register) 
     register("test.dawdle", dawdle, timeout_seconds=1, retry=RetryPolicy(max_attempts=1))
     began = time.monotonic()
 
-    job = run_one(tenant, "test.dawdle")
+    job = run_one("test.dawdle")
 
     assert time.monotonic() - began < 5
     assert (job.status, job.error and job.error["code"]) == ("failed", "timed_out")
 
 
-def test_a_result_that_is_no_json_fails_the_job(tenant: Tenant, register: Register) -> None:
+def test_a_result_that_is_no_json_fails_the_job(register: Register, run_one: RunOne) -> None:
     register("test.odd", lambda envelope: object(), retry=RetryPolicy(max_attempts=1))
 
-    job = run_one(tenant, "test.odd")
+    job = run_one("test.odd")
 
     assert job.status == "failed"
     assert job.error is not None
     assert "not JSON serializable" in job.error["message"]
 
 
-def test_a_kind_nobody_knows_here_waits_for_a_release_that_does(tenant: Tenant, register: Register) -> None:
+def test_a_kind_nobody_knows_here_waits_for_a_release_that_does(
+    tenant: Tenant, register: Register, run_jobs: RunJobs
+) -> None:
     register("test.gone", lambda envelope: None)
-    job_id = enqueue_job("test.gone", {"word": "hi"}, tenant_id=tenant.pk)
+    enqueue_job("test.gone", {"word": "hi"}, tenant_id=tenant.pk)
     handlers.unregister("test.gone")
 
-    run_due_jobs("default")
+    (job,) = run_jobs()
 
-    job = Job.objects.get(pk=job_id)
     assert (job.status, job.error and job.error["code"]) == ("queued", "unknown_kind")
 
 
-def test_the_log_line_of_a_job_carries_its_trace(tenant: Tenant, register: Register) -> None:
+def test_the_log_line_of_a_job_carries_its_trace(tenant: Tenant, register: Register, run_one: RunOne) -> None:
     from config.logging import JsonFormatter
 
     lines: list[dict[str, Any]] = []
@@ -189,7 +198,7 @@ def test_the_log_line_of_a_job_carries_its_trace(tenant: Tenant, register: Regis
     logging.getLogger("jobs.queue.runner").addHandler(keep)
     register("test.say", lambda envelope: None)
     try:
-        job = run_one(tenant, "test.say", actor_id="alice", trace_id="b" * 32, request_id="r-2")
+        job = run_one("test.say", actor_id="alice", trace_id="b" * 32, request_id="r-2")
     finally:
         logging.getLogger("jobs.queue.runner").removeHandler(keep)
 
@@ -203,6 +212,28 @@ def test_the_log_line_of_a_job_carries_its_trace(tenant: Tenant, register: Regis
     )
     assert line["jobId"] == str(job.pk)
     assert {"level", "time", "pid", "hostname"} <= line.keys()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_checkpoint_learns_of_a_cancellation_within_a_second_or_two(
+    tenant: Tenant, register: Register
+) -> None:
+    def work_long(envelope: JobEnvelope[Say]) -> None:
+        cancel_job(Job.objects.get(pk=envelope.job_id), by="alice")
+        for _ in range(500):
+            time.sleep(0.01)
+            envelope.checkpoint()
+
+    register("test.long", work_long)
+    job_id = enqueue_job("test.long", {"word": "hi"}, tenant_id=tenant.pk)
+
+    try:
+        run_due_jobs("default")
+    finally:
+        stop_keeper()
+
+    job = Job.objects.get(pk=job_id)
+    assert (job.status, job.error and job.error["code"]) == ("cancelled", "cancelled")
 
 
 def test_a_cluster_that_shuts_down_takes_up_nothing(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from django_q.scheduler import scheduler
 from jobs.models import Job
 from jobs.queue.broker import JobBroker
 from jobs.queue.handlers import find_handler
-from jobs.queue.runner import run_due_jobs
 from jobs.schedules import SCHEDULES, sync_schedules
+from jobs.testing import RunJobs
 
 # django-q2 lets go of connections before it schedules, which no transaction around a test survives.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,22 +35,22 @@ def test_the_table_follows_the_code() -> None:
     assert all(find_handler(item.kind) for item in SCHEDULES)
 
 
-def test_a_due_schedule_becomes_one_job_until_it_has_ended() -> None:
+def test_a_due_schedule_becomes_one_job_until_it_has_ended(run_jobs: RunJobs) -> None:
     for _ in range(2):
         Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
         scheduler(broker=JobBroker("default"))
 
-    job = Job.objects.get()
-    assert (job.kind, job.tenant, job.actor_id) == ("system.forget_workers", None, "schedule")
-    run_due_jobs("default")
-    job.refresh_from_db()
-    assert job.status == "completed"
+    jobs = run_jobs()
+
+    assert sorted(job.kind for job in jobs) == sorted(item.kind for item in SCHEDULES)
+    assert {(job.tenant, job.actor_id, job.status) for job in jobs} == {(None, "schedule", "completed")}
+    assert Job.objects.count() == len(jobs)
 
 
-def test_nothing_pickled_rests_in_the_database() -> None:
+def test_nothing_pickled_rests_in_the_database(run_jobs: RunJobs) -> None:
     Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
     scheduler(broker=JobBroker("default"))
-    run_due_jobs("default")
+    run_jobs()
 
     assert not OrmQ.objects.exists()
     assert not Task.objects.exists()

@@ -17,6 +17,7 @@ from jobs.queue.claim import Lease, Renewal, renew
 from jobs.queue.finish import end_unstarted_jobs, finish
 from jobs.queue.handlers import get_handler
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.workflows.templates import UnknownName, resolve
 
 
 def cancel_job(job: Job, *, by: str) -> Job:
@@ -54,10 +55,11 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
         locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
         if Job.Status.QUEUED not in Job.TRANSITIONS[Job.Status(locked.status)] or not locked.is_final:
             raise InvalidTransition(f"The job is {locked.status}; only a failed or cancelled job is retried.")
-        _reopen_workflow(locked)
-        after = locked.payload if payload is None else payload
-        if after != locked.payload and locked.original_payload is None:
-            locked.original_payload = locked.payload
+        own = _reopened_workflow(locked)
+        before = _payload_now(locked, own) if own else locked.payload
+        after = before if payload is None else payload
+        if after != before and locked.original_payload is None:
+            locked.original_payload = before
         try:
             with transaction.atomic():
                 Job.objects.filter(pk=job.pk).update(
@@ -76,21 +78,48 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
             raise InvalidTransition(
                 "Another job lives under its singleton key; let that one end first."
             ) from error
-        change = {} if after == locked.payload else {"before": locked.payload, "after": after}
+        change = {} if after == before else {"before": before, "after": after}
         _record(locked, Event.Type.RETRIED, {"by": by, "reason": reason, **change})
         wakeups.announce_on_commit([(locked.tenant_id, locked.queue, locked.is_remote)])
     job.refresh_from_db()
     return job
 
 
-def _reopen_workflow(job: Job) -> None:
+def _reopened_workflow(job: Job) -> Workflow | None:
     if job.workflow_id is None:
-        return
-    reopened = Workflow.objects.filter(pk=job.workflow_id, status=Workflow.Status.FAILED).update(
+        return None
+    failed = Workflow.objects.filter(pk=job.workflow_id, status=Workflow.Status.FAILED)
+    if not failed.update(
         status=Workflow.Status.RUNNING, attempt=F("attempt") + 1, failed_at=None, error=None
-    )
-    if not reopened:
+    ):
         raise InvalidTransition("The job's workflow has not failed, so its job can't run again.")
+    return Workflow.objects.get(pk=job.workflow_id)
+
+
+def _payload_now(job: Job, workflow: Workflow) -> Any:
+    """A step's payload, filled in where the step ended while it still waited for the one before.
+
+    Raises InvalidTransition unless every earlier step has completed and every later one waits.
+    """
+    steps = workflow.jobs.exclude(pk=job.pk).order_by("step_index")
+    earlier = [step for step in steps if (step.step_index or 0) < (job.step_index or 0)]
+    done = [step for step in earlier if step.status == Job.Status.COMPLETED]
+    waiting = [step for step in steps if step.status == Job.Status.WAITING]
+    if len(done) < len(earlier) or len(done) + len(waiting) < len(steps):
+        raise InvalidTransition(
+            "A step runs again once those before it have completed, and those after it wait."
+        )
+    if not earlier or _ended_after(job, earlier[-1]):
+        return job.payload
+    try:
+        results = {step.step_name: step.result for step in earlier}
+        return resolve(job.payload, workflow.data.get("variables", {}), results)
+    except UnknownName as missing:
+        raise InvalidTransition(f"It needs ${{{missing.args[0]}}}, which does not exist.") from missing
+
+
+def _ended_after(job: Job, earlier: Job) -> bool:
+    return bool(job.ended_at and earlier.ended_at and job.ended_at >= earlier.ended_at)
 
 
 def heartbeat(job: Job, token: UUID) -> Renewal:

@@ -50,6 +50,14 @@ class LeaseLost(DomainError):
     code = "lease_lost"
 
 
+class OutcomeNotStored(DomainError):
+    """Something here kept the end of an attempt from being stored; its lease is still live."""
+
+    code = "outcome_not_stored"
+    status = 503
+    retry_after_seconds = 5
+
+
 class WorkflowExists(DomainError):
     """The tenant already has a workflow of this `workflow_id`."""
 

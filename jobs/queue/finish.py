@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models.functions import Now
 
 from jobs.models import Job
 from jobs.queue import wakeups
@@ -20,12 +22,14 @@ from jobs.workflows.advance import advance_workflows
 
 logger = logging.getLogger(__name__)
 
+PUT_OFF = timedelta(minutes=1)
+
 
 def finish(outcomes: Sequence[Outcome]) -> set[UUID]:
     """Store outcomes whose lease is still live; the answer names the jobs whose outcome counted.
 
     The batch is one transaction. Where it fails, each outcome is tried by itself, and one that can't be stored
-    at all ends its job as failed with `finish_failed`, so that it can't hold up the others for ever. Raises
+    ends its job as failed with `finish_failed`, so that it can't hold up the others for ever. Raises
     django.db.OperationalError or InterfaceError, with nothing stored, when the database is away.
     """
     try:
@@ -33,19 +37,29 @@ def finish(outcomes: Sequence[Outcome]) -> set[UUID]:
     except (OperationalError, InterfaceError):
         raise  # the database is away or asks for another try: nothing is wrong with the outcomes
     except Exception:
-        if len(outcomes) == 1:
-            logger.exception("outcome not stored", extra={"jobId": str(outcomes[0].lease.job_id)})
-            return _finish([_unstorable(outcomes[0])])
         logger.exception("outcomes not stored together", extra={"jobs": len(outcomes)})
-    finished: set[UUID] = set()
-    for outcome in outcomes:
-        finished |= finish([outcome])
-    return finished
+    return {job_id for outcome in outcomes for job_id in _finish_alone(outcome)}
+
+
+def _finish_alone(outcome: Outcome) -> set[UUID]:
+    """Store one outcome, or that it can't be stored; whatever is wrong with it stays with its job."""
+    for attempt in (outcome, _unstorable(outcome)):
+        try:
+            return _finish([attempt])
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("outcome not stored", extra={"jobId": str(outcome.lease.job_id)})
+    # Out of the sweep's sight for a while, so that it gets round to the others.
+    mine = Job.objects.filter(pk=outcome.lease.job_id, lease_token=outcome.lease.token)
+    mine.update(lease_expires_at=Now() + PUT_OFF)
+    return set()
 
 
 def _unstorable(outcome: Outcome) -> Outcome:
     error = make_error("finish_failed", "The outcome of this attempt could not be stored; the log says why.")
-    return replace(outcome, status=Job.Status.FAILED, result=None, error=error)
+    status = Job.Status.FAILED if outcome.status == Job.Status.COMPLETED else outcome.status
+    return replace(outcome, status=status, result=None, error=error)
 
 
 def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:

@@ -38,6 +38,7 @@ class LeaseKeeper:
         self.worker = worker
         self.queue = queue
         self._held: dict[UUID, Lease] = {}
+        # By token: the same process may hold the same job again, under another lease.
         self._lost: set[UUID] = set()
         self._cancelled: set[UUID] = set()
         self._lock = threading.Lock()
@@ -64,22 +65,27 @@ class LeaseKeeper:
 
     def let_go(self, leases: Iterable[Lease]) -> None:
         """Keep them alive no longer: they have ended, or somebody else has them."""
-        gone = {lease.job_id for lease in leases}
         with self._lock:
-            for job_id in gone:
-                self._held.pop(job_id, None)
-            self._lost -= gone
-            self._cancelled -= gone
+            for lease in leases:
+                if self._held.get(lease.job_id) == lease:
+                    del self._held[lease.job_id]
+                self._lost.discard(lease.token)
+                self._cancelled.discard(lease.token)
 
     def has_lost(self, lease: Lease) -> bool:
         """Whether a renewal was refused: the job is no longer ours to run."""
         with self._lock:
-            return lease.job_id in self._lost
+            return lease.token in self._lost
+
+    def is_cancelled(self, lease: Lease) -> bool:
+        """Whether somebody is known to want the job stopped."""
+        with self._lock:
+            return lease.token in self._cancelled
 
     def is_stopped(self, lease: Lease) -> bool:
         """Whether the job is not to go on: somebody cancelled it, or it is no longer ours."""
         with self._lock:
-            return lease.job_id in self._cancelled or lease.job_id in self._lost
+            return lease.token in self._cancelled or lease.token in self._lost
 
     def renew_all(self) -> None:
         """Renew everything held, note what was lost, and show up in the list of workers."""
@@ -89,17 +95,22 @@ class LeaseKeeper:
         if not leases:
             return
         answers = renew(leases)
-        cancelled = {job_id for job_id, renewal in answers.items() if renewal.is_cancel_requested}
         with self._lock:
-            self._lost |= {lease.job_id for lease in leases} - answers.keys()
-            self._cancelled |= cancelled
+            # What was let go meanwhile has ended, and is not lost.
+            for lease in leases:
+                if self._held.get(lease.job_id) != lease:
+                    continue
+                if lease.job_id not in answers:
+                    self._lost.add(lease.token)
+                elif answers[lease.job_id].is_cancel_requested:
+                    self._cancelled.add(lease.token)
 
     def look_for_cancellations(self, job_ids: Iterable[UUID]) -> None:
         """Note which of these jobs somebody wants stopped."""
         wanted = Job.objects.filter(pk__in=job_ids, cancel_requested_at__isnull=False)
         found = set(wanted.values_list("pk", flat=True))
         with self._lock:
-            self._cancelled |= found & self._held.keys()
+            self._cancelled |= {self._held[job_id].token for job_id in found & self._held.keys()}
 
     def _run(self) -> None:
         renew_every = settings.LEASE_SECONDS / 3

@@ -18,13 +18,15 @@ def room_in(names: Sequence[str], *, is_remote: bool) -> Iterator[dict[str, int]
     """
     asked = {"names": list(names), "is_remote": is_remote}
     records = run("find_limits", asked)
-    room = {record.name: 0 for record in records if record.is_paused}
-    limits = {record.name: record.max_running for record in records if not record.is_paused}
-    if not limits:
-        yield room
+    if all(record.is_paused for record in records):
+        yield {record.name: 0 for record in records}
         return
     with transaction.atomic():
-        asked["names"] = list(limits)
-        run("lock_limits", asked)
+        asked["names"] = [record.name for record in records]
+        records = run("lock_limits", asked)
         running = {row.name: row.running for row in run("count_running", asked)}
-        yield room | {name: max(limit - running.get(name, 0), 0) for name, limit in limits.items()}
+        yield {
+            record.name: 0 if record.is_paused else max(record.max_running - running.get(record.name, 0), 0)
+            for record in records
+            if record.is_paused or record.max_running is not None
+        }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Func, Q
 from django.db.models.functions import Now
 
 from jobs.models import Job
 from jobs.queue.claim import Lease
-from jobs.queue.finish import end_unstarted_jobs, finish
+from jobs.queue.finish import PUT_OFF, end_unstarted_jobs, finish
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,18 @@ class Swept:
 
 def sweep() -> Swept:
     """Take back lapsed leases and end expired jobs; does nothing while another process sweeps."""
+    return Swept(lapsed=_unless_another_does(take_back_lapsed), expired=_unless_another_does(end_expired))
+
+
+def _unless_another_does(part: Callable[[], int]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
+        # A host that freezes in here must not hold the lock until TCP gives it up.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+        # A host that freezes in here must not keep all others from sweeping.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
         is_ours = cursor.fetchone()[0]
-        return Swept(lapsed=take_back_lapsed(), expired=end_expired()) if is_ours else Swept()
+        return part() if is_ours else 0
 
 
 def take_back_lapsed() -> int:
@@ -66,8 +75,28 @@ def end_expired() -> int:
             .order_by("id")[:BATCH]
             .select_for_update(skip_locked=True)
         )
-        if not expired:
-            return 0
-        return end_unstarted_jobs(
-            expired, Job.Status.FAILED, make_error("expired", "Nobody began the job before it expired.")
-        )
+        try:
+            return _end_as_expired(expired) if expired else 0
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("expired jobs not ended together", extra={"jobs": len(expired)})
+        return sum(_end_alone(job) for job in expired)
+
+
+def _end_alone(job: Job) -> int:
+    try:
+        return _end_as_expired([job])
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("expired job not ended", extra={"jobId": str(job.pk)})
+        # Out of the sweep's sight for a while, so that it gets round to the others.
+        Job.objects.filter(pk=job.pk).update(expires_at=Now() + PUT_OFF)
+        return 0
+
+
+def _end_as_expired(jobs: list[Job]) -> int:
+    error = make_error("expired", "Nobody began the job, or its next attempt, before it expired.")
+    with transaction.atomic():
+        return end_unstarted_jobs(jobs, Job.Status.FAILED, error)

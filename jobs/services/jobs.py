@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from jobs.errors import InvalidTransition, LeaseLost
+from jobs.errors import InvalidTransition, LeaseLost, OutcomeNotStored
 from jobs.models import Event, Job, Tenant, Workflow
 from jobs.queue import wakeups
 from jobs.queue.claim import Lease, Renewal, renew
@@ -23,10 +23,13 @@ from jobs.workflows.templates import UnknownName, resolve
 def cancel_job(job: Job, *, by: str) -> Job:
     """Stop a job: at once where it has not begun, at its worker's next word or checkpoint where it runs.
 
-    Raises InvalidTransition when it has ended.
+    Raises InvalidTransition when it has ended, or waits in a workflow that has failed.
     """
     with transaction.atomic():
-        locked = Job.objects.select_for_update().get(pk=job.pk)
+        if job.status == Job.Status.WAITING and job.workflow_id:
+            # First the workflow: whoever completes the step before locks that before this one.
+            _refuse_of_failed_workflow(Workflow.objects.select_for_update().get(pk=job.workflow_id))
+        locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
         if locked.status == Job.Status.RUNNING:
             Job.objects.filter(pk=job.pk).update(cancel_requested_at=Coalesce("cancel_requested_at", Now()))
             _record(locked, Event.Type.CANCEL_REQUESTED, {"by": by})
@@ -39,6 +42,11 @@ def cancel_job(job: Job, *, by: str) -> Job:
             _record(locked, Event.Type.CANCELLED, {"by": by})
     job.refresh_from_db()
     return job
+
+
+def _refuse_of_failed_workflow(workflow: Workflow) -> None:
+    if workflow.status == Workflow.Status.FAILED:
+        raise InvalidTransition("Its workflow has failed: the job waits for a retry, or for ever.")
 
 
 def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | None = None) -> Job:
@@ -55,8 +63,8 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
         locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
         if Job.Status.QUEUED not in Job.TRANSITIONS[Job.Status(locked.status)] or not locked.is_final:
             raise InvalidTransition(f"The job is {locked.status}; only a failed or cancelled job is retried.")
-        own = _reopened_workflow(locked)
-        before = _payload_now(locked, own) if own else locked.payload
+        earlier = _reopen_workflow(locked)
+        before = _filled_in(locked, earlier) if payload is None else locked.payload
         after = before if payload is None else payload
         if after != before and locked.original_payload is None:
             locked.original_payload = before
@@ -67,6 +75,7 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
                     payload=after,
                     original_payload=locked.original_payload,
                     max_attempts=Greatest("max_attempts", F("attempt") + 1),
+                    batch_size=1,  # the attempt is not to be lost to a neighbour
                     run_at=Now(),
                     expires_at=None,
                     progress=0,
@@ -85,41 +94,48 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
     return job
 
 
-def _reopened_workflow(job: Job) -> Workflow | None:
+def _reopen_workflow(job: Job) -> list[Job]:
+    """Let the workflow that failed with this job go on; the steps before it, whose results it may name."""
     if job.workflow_id is None:
-        return None
+        return []
     failed = Workflow.objects.filter(pk=job.workflow_id, status=Workflow.Status.FAILED)
     if not failed.update(
         status=Workflow.Status.RUNNING, attempt=F("attempt") + 1, failed_at=None, error=None
     ):
         raise InvalidTransition("The job's workflow has not failed, so its job can't run again.")
-    return Workflow.objects.get(pk=job.workflow_id)
-
-
-def _payload_now(job: Job, workflow: Workflow) -> Any:
-    """A step's payload, filled in where the step ended while it still waited for the one before.
-
-    Raises InvalidTransition unless every earlier step has completed and every later one waits.
-    """
-    steps = workflow.jobs.exclude(pk=job.pk).order_by("step_index")
+    steps = Job.objects.filter(workflow=job.workflow_id).exclude(pk=job.pk).order_by("step_index")
     earlier = [step for step in steps if (step.step_index or 0) < (job.step_index or 0)]
-    done = [step for step in earlier if step.status == Job.Status.COMPLETED]
-    waiting = [step for step in steps if step.status == Job.Status.WAITING]
-    if len(done) < len(earlier) or len(done) + len(waiting) < len(steps):
+    later = [step for step in steps if step not in earlier]
+    if any(step.status != Job.Status.COMPLETED for step in earlier) or any(
+        step.status != Job.Status.WAITING for step in later
+    ):
         raise InvalidTransition(
-            "A step runs again once those before it have completed, and those after it wait."
+            "A step runs again when those before it have completed and those after it wait."
         )
-    if not earlier or _ended_after(job, earlier[-1]):
+    return earlier
+
+
+def _filled_in(job: Job, earlier: list[Job]) -> Any:
+    """The payload of a step, also where it ended while it still waited for the one before.
+
+    Raises InvalidTransition where it names what does not exist.
+    """
+    if not earlier or _was_queued_after(earlier[-1], job):
         return job.payload
+    workflow = earlier[-1].workflow
+    assert workflow is not None
+    variables = workflow.data.get("variables", {})
     try:
-        results = {step.step_name: step.result for step in earlier}
-        return resolve(job.payload, workflow.data.get("variables", {}), results)
+        return resolve(job.payload, variables, {step.step_name: step.result for step in earlier})
     except UnknownName as missing:
         raise InvalidTransition(f"It needs ${{{missing.args[0]}}}, which does not exist.") from missing
 
 
-def _ended_after(job: Job, earlier: Job) -> bool:
-    return bool(job.ended_at and earlier.ended_at and job.ended_at >= earlier.ended_at)
+def _was_queued_after(before: Job, job: Job) -> bool:
+    """Whether the step was queued once, which fills it in, and happens together with the end of the one before."""
+    is_for_want_of_input = bool(job.error and job.error["code"] == "missing_input")
+    ended_later = bool(job.ended_at and before.ended_at and job.ended_at >= before.ended_at)
+    return ended_later and not is_for_want_of_input
 
 
 def heartbeat(job: Job, token: UUID) -> Renewal:
@@ -148,7 +164,7 @@ def append_log(job: Job, token: UUID, lines: list[str]) -> Renewal:
 
 
 def complete_job(job: Job, token: UUID, result: Any) -> None:
-    """Store a worker's result; raises LeaseLost when the lease is not live."""
+    """Store a worker's result; raises LeaseLost when the lease is not live, OutcomeNotStored when we fail."""
     _finish_one(job, Outcome(lease=Lease(job.pk, token), status=Job.Status.COMPLETED, result=result))
 
 
@@ -177,8 +193,11 @@ def fail_job(job: Job, token: UUID, code: str, message: str, *, is_retryable: bo
 
 
 def _finish_one(job: Job, outcome: Outcome) -> None:
-    if not finish([outcome]):
-        raise LeaseLost("The lease is not this worker's any more; nothing was stored.")
+    if finish([outcome]):
+        return
+    if Job.objects.filter(pk=job.pk, lease_token=outcome.lease.token).exists():
+        raise OutcomeNotStored("The outcome could not be stored; the platform's log says why.")
+    raise LeaseLost("The lease is not this worker's any more; nothing was stored.")
 
 
 def _record(job: Job, type_: str, data: dict[str, Any]) -> None:

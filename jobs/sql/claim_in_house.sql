@@ -10,7 +10,7 @@
 WITH RECURSIVE
 queued AS NOT MATERIALIZED (
     SELECT coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid) AS tenant,
-           id, kind, batch_size, priority, run_at
+           id, kind, batch_size, priority, run_at, expires_at
       FROM jobs_job
      WHERE status = 'queued' AND service_required = '' AND queue = %(queue)s
 ),
@@ -48,6 +48,7 @@ due AS (
             CROSS JOIN LATERAL (
                 SELECT id, kind, batch_size, priority, run_at FROM queued
                  WHERE tenant = turn.tenant AND priority = levels.priority AND run_at <= statement_timestamp()
+                   AND (expires_at IS NULL OR expires_at > statement_timestamp())
                  ORDER BY run_at, id LIMIT %(window)s) j
            LIMIT %(window)s) mine
      LIMIT %(window)s

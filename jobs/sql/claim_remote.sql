@@ -3,7 +3,7 @@
 -- claim_in_house.sql.
 WITH RECURSIVE
 queued AS NOT MATERIALIZED (
-    SELECT service_required, id, priority, run_at
+    SELECT service_required, id, priority, run_at, expires_at
       FROM jobs_job
      WHERE status = 'queued' AND service_required <> '' AND tenant_id = %(tenant)s
 ),
@@ -26,6 +26,7 @@ due AS (
           SELECT id, priority, run_at FROM queued
            WHERE service_required = levels.service AND priority = levels.priority
              AND run_at <= statement_timestamp()
+             AND (expires_at IS NULL OR expires_at > statement_timestamp())
            ORDER BY run_at, id LIMIT %(window)s) j
 ),
 picked AS (

@@ -23,7 +23,8 @@ UPDATE jobs_job j
        error = o.error,
        progress = CASE WHEN held.status = 'completed' THEN 100 ELSE j.progress END,
        run_at = CASE WHEN held.status = 'queued' THEN statement_timestamp() + make_interval(secs => o.delay_seconds) ELSE j.run_at END,
-       batch_size = CASE WHEN o.was_lost THEN 1 ELSE j.batch_size END,
+       -- the last attempt is not to be lost to a neighbour, nor are neighbours to be lost to a killer
+       batch_size = CASE WHEN o.was_lost OR j.attempt + 1 >= j.max_attempts THEN 1 ELSE j.batch_size END,
        lease_token = NULL,
        lease_expires_at = NULL,
        completed_at = CASE WHEN held.status = 'completed' THEN statement_timestamp() END,

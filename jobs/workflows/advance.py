@@ -68,7 +68,7 @@ def outputs_of(result: Any) -> list[str]:
 def _steps_of(keys: set[UUID]) -> dict[UUID, list[Job]]:
     steps: dict[UUID, list[Job]] = {key: [] for key in keys}
     jobs = Job.objects.filter(workflow__in=keys).order_by("workflow", "step_index")
-    for job in jobs.only("workflow_id", "step_index", "step_name", "status", "payload", "result"):
+    for job in jobs.only("workflow_id", "step_index", "step_name", "status", "payload", "result", "error"):
         steps[job.workflow_id].append(job)  # type: ignore[index]
     return steps
 
@@ -81,11 +81,14 @@ def _decide(row: Any, workflow: Workflow, steps: list[Job], decision: _Decision)
             waiting = [step for step in steps if step.status == Job.Status.WAITING]
             decision.stop |= {step.pk: (row.status, row.error) for step in waiting}
         return
-    following = next((step for step in steps if step.status == Job.Status.WAITING), None)
-    if following is not None:
-        _decide_next(following, workflow, steps, decision)
-    elif all(step.status == Job.Status.COMPLETED for step in steps):
+    following = next((step for step in steps if step.status != Job.Status.COMPLETED), None)
+    if following is None:
         decision.end[workflow.pk] = (Workflow.Status.COMPLETED, outputs_of(steps[-1].result), None)
+    elif following.status == Job.Status.WAITING:
+        _decide_next(following, workflow, steps, decision)
+    elif following.is_final:
+        # It ended before its turn came, and nothing will end the workflow if this does not.
+        decision.end[workflow.pk] = (following.status, [], following.error)
 
 
 def _decide_next(following: Job, workflow: Workflow, steps: list[Job], decision: _Decision) -> None:

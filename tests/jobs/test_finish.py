@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from attestations.models import Attestation
+from jobs.errors import OutcomeNotStored
 from jobs.models import Job, Tenant
 from jobs.queue.claim import Lease
 from jobs.queue.finish import finish
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
-from jobs.signals import work_finished
+from jobs.queue.sweep import sweep
+from jobs.services.jobs import complete_job
+from jobs.signals import FinishedAttempt, work_finished
 from tests.factories import claim_one, make_job
 
 
@@ -125,21 +129,48 @@ def test_a_result_that_cannot_be_stored_fails_its_job_alone(tenant: Tenant) -> N
     assert Attestation.objects.count() == 2
 
 
-def test_no_outcome_without_its_attestation(tenant: Tenant) -> None:
-    job = make_job(tenant, status="running")
+@pytest.fixture
+def unattestable() -> Iterator[set[UUID]]:
+    """Jobs whose end can't be attested, whatever it is."""
+    ids: set[UUID] = set()
 
-    def refuse(**_: Any) -> None:
-        raise RuntimeError("no room for attestations")
+    def refuse(attempts: list[FinishedAttempt], **_: Any) -> None:
+        if ids & {attempt.job_id for attempt in attempts}:
+            raise RuntimeError("no room for attestations")
 
     work_finished.connect(refuse)
-    try:
-        with pytest.raises(RuntimeError):
-            finish([completed(job)])
-    finally:
-        work_finished.disconnect(refuse)
+    yield ids
+    work_finished.disconnect(refuse)
+
+
+def test_no_outcome_without_its_attestation(tenant: Tenant, unattestable: set[UUID]) -> None:
+    job = make_job(tenant, status="running")
+    unattestable.add(job.pk)
+
+    assert finish([completed(job)]) == set()
 
     job.refresh_from_db()
-    assert job.status == "running"
+    assert (job.status, job.result) == ("running", None)
+    with pytest.raises(OutcomeNotStored):
+        complete_job(job, job.lease_token, "done")  # type: ignore[arg-type]
+
+
+def test_an_outcome_that_can_not_be_stored_holds_up_no_others(
+    tenant: Tenant, unattestable: set[UUID]
+) -> None:
+    lapsed = timezone.now() - timedelta(seconds=1)
+    bad, good = [make_job(tenant, status="running", lease_expires_at=lapsed) for _ in range(2)]
+    overdue = make_job(tenant, expires_at=lapsed)
+    unattestable.add(bad.pk)
+
+    swept = sweep()
+
+    assert (swept.lapsed, swept.expired) == (1, 1)
+    for job, status in ((bad, "running"), (good, "queued"), (overdue, "failed")):
+        job.refresh_from_db()
+        assert job.status == status
+    assert bad.lease_expires_at
+    assert bad.lease_expires_at > timezone.now() + timedelta(seconds=30)
 
 
 def test_the_number_of_statements_does_not_depend_on_the_batch(tenant: Tenant, statements: list[str]) -> None:
@@ -161,3 +192,23 @@ def test_an_attestation_is_never_changed(tenant: Tenant) -> None:
     with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
         Attestation.objects.update(status="failed")
     assert Attestation.objects.get().is_intact
+
+
+def test_the_last_attempt_is_shared_with_nobody(tenant: Tenant) -> None:
+    job = make_job(tenant, status="running", batch_size=10, max_attempts=3)
+
+    finish([failed_or_retried(job, lease_of(job), make_error("broken", ""), policy=policy_of(job))])
+    job.refresh_from_db()
+    assert (job.attempt, job.batch_size) == (1, 10)
+    Job.objects.filter(pk=job.pk).update(run_at=timezone.now())
+    row = claim_one(job)
+    finish(
+        [
+            failed_or_retried(
+                row, Lease(row.id, row.lease_token), make_error("broken", ""), policy=policy_of(job)
+            )
+        ]
+    )
+
+    job.refresh_from_db()
+    assert (job.attempt, job.batch_size) == (2, 1)

@@ -205,3 +205,12 @@ def test_the_dispatcher_learns_when_the_next_job_is_due(tenant: Tenant, other_te
     assert 28 < (seconds_until_due() or 0) <= 30
     make_job(other_tenant, run_at=timezone.now() + timedelta(seconds=10))
     assert 8 < (seconds_until_due() or 0) <= 10
+
+
+def test_what_has_expired_is_not_begun_even_before_the_sweep_has_seen_it(tenant: Tenant) -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    make_job(tenant, expires_at=past)
+    make_job(tenant, service_required="gpu", expires_at=past)
+
+    assert claim_in_house("default", "w") == []
+    assert claim_remote(tenant.pk, ["gpu"], "w", limit=9) == []

@@ -54,7 +54,14 @@ due AS (
      LIMIT %(window)s
 ),
 head AS (
-    SELECT kind, batch_size FROM due ORDER BY is_around, tenant, priority DESC, run_at, id LIMIT 1
+    -- locked, so that a job that another process is about to take doesn't decide what this one looks for
+    SELECT due.kind, due.batch_size
+      FROM (SELECT * FROM due ORDER BY is_around, tenant, priority DESC, run_at, id) due
+      JOIN jobs_job j ON j.id = due.id
+     WHERE j.status = 'queued' AND j.run_at <= statement_timestamp()
+     ORDER BY due.is_around, due.tenant, due.priority DESC, due.run_at, due.id
+     LIMIT 1
+       FOR UPDATE OF j SKIP LOCKED
 ),
 picked AS (
     SELECT j.id

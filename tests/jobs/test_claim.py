@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import psycopg
+import psycopg.conninfo
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -109,6 +111,27 @@ def test_claims_at_the_same_moment_share_no_job() -> None:
 
     assert len(claimed) == len(set(claimed)) == 40
     assert Job.objects.filter(status="running", attempt=1).count() == 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_somebody_has_locked_hides_no_others() -> None:
+    from tests.factories import make_tenant
+
+    tenant = make_tenant()
+    first = make_job(tenant, priority=90)
+    other = make_job(tenant, kind="system.forget_workers")
+    with psycopg.connect(_dsn()) as somebody:
+        somebody.execute("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [first.pk])
+
+        assert [row.id for row in claim_in_house("default", "worker-1")] == [other.pk]
+
+
+def _dsn() -> str:
+    """The test database, for a connection that is not Django's."""
+    params = connection.get_connection_params()
+    return psycopg.conninfo.make_conninfo(
+        **{name: params[name] for name in ("host", "port", "user", "password", "dbname") if params.get(name)}
+    )
 
 
 def test_a_renewal_puts_off_the_end_and_tells_of_a_cancellation(tenant: Tenant) -> None:

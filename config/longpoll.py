@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import psycopg
+from django.conf import settings
 from django.http import HttpResponseBase
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,10 @@ class Hub:
         while True:
             try:
                 connection = await psycopg.AsyncConnection.connect(
-                    self._database_url, autocommit=True, application_name="affidavit long polls"
+                    self._database_url,
+                    autocommit=True,
+                    application_name="affidavit long polls",
+                    **settings.DATABASE_PATIENCE,
                 )
                 async with connection:
                     await connection.execute(f"LISTEN {CHANNEL}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -123,6 +124,16 @@ TEMPLATES = [
 DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", default=DATABASE_URL)
 _has_pooler = DATABASE_DIRECT_URL != DATABASE_URL
 
+# For every connection: a host that does not answer is a 503 soon, and not a request that hangs; one that has
+# gone without a word is noticed within half a minute.
+DATABASE_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
 DATABASES = {
     "default": {
         **environ.Env.db_url_config(DATABASE_URL, engine="django.db.backends.postgresql"),
@@ -134,8 +145,8 @@ DATABASES = {
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     # A repeated statement is planned once per connection, unless a transaction pooler forbids it.
     prepare_threshold=None if _has_pooler else 5,
-    connect_timeout=5,  # a host that does not answer is a 503 soon, and not a request that hangs
     application_name="affidavit",
+    **DATABASE_PATIENCE,
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

@@ -14,9 +14,13 @@ SILENT_AFTER = timedelta(seconds=15)
 
 
 class ClusterQuerySet(models.QuerySet["Cluster"]):
+    def silent(self) -> Self:
+        """Clusters that have stopped beating."""
+        return self.filter(beat_at__lte=Now() - SILENT_AFTER)
+
     def stuck(self) -> Self:
         """Clusters that have stopped beating, or are about to and say why."""
-        return self.filter(models.Q(beat_at__lte=Now() - SILENT_AFTER) | ~models.Q(problem=""))
+        return self.silent() | self.exclude(problem="")
 
 
 class Cluster(models.Model):

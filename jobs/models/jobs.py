@@ -26,8 +26,12 @@ class JobQuerySet(TenantQuerySet["Job"]):
         return self.filter(status=Job.Status.FAILED)
 
     def running_at(self, place: str) -> Self:
-        """Jobs under a live lease of a worker whose name begins with `place`."""
-        return self.filter(status=Job.Status.RUNNING, worker__startswith=place, lease_expires_at__gt=Now())
+        """In-house jobs under a live lease of a worker whose name begins with `place`.
+
+        A remote worker's name is its tenant's choice.
+        """
+        running = self.filter(status=Job.Status.RUNNING, service_required="")
+        return running.filter(worker__startswith=place, lease_expires_at__gt=Now())
 
 
 class Job(Evaluated):

@@ -7,9 +7,11 @@ nothing, and nothing pickled rests in the database.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -24,7 +26,7 @@ from config.longpoll import CHANNEL
 from jobs.models import Job
 from jobs.queue import draining
 from jobs.queue.enqueue import enqueue_job
-from jobs.queue.pulse import Pulse, beat_for_ever
+from jobs.queue.pulse import Pulse, beat_for_ever, short_transaction
 from jobs.queue.sweep import sweep
 from jobs.queue.wakeups import topic_of
 from jobs.statements import run
@@ -60,13 +62,16 @@ class JobBroker(Broker):  # type: ignore[misc]
 
         Called by django-q2's pusher in a loop; the pusher blocks by itself while every process is busy.
         """
-        self._ensure_threads()
+        self._ensure_threads(
+            draining.end_with_sentinel, _sweep_for_ever, functools.partial(beat_for_ever, self._pulse)
+        )
         self._pulse.looked()
         try:
             self._has_just_issued = self._has_work() or self._is_ticket_overdue()
         except (Error, psycopg.Error):
             logger.warning("queue not looked into", exc_info=True)
             self._disconnect()
+            self._pulse.forgive()
             time.sleep(LOOK_EVERY_SECONDS)
             self._has_just_issued = False
         if not self._has_just_issued:
@@ -77,6 +82,7 @@ class JobBroker(Broker):  # type: ignore[misc]
 
     def acknowledge(self, task_id: str) -> None:
         """Called by django-q2's monitor when a ticket has come round."""
+        self._ensure_threads(draining.end_with_sentinel)
         self._pulse.answered()
 
     def _is_ticket_overdue(self) -> bool:
@@ -90,7 +96,8 @@ class JobBroker(Broker):  # type: ignore[misc]
         listener = self._listen()
         if self._has_just_issued and self._was_woken(listener, SETTLE_SECONDS):
             return True
-        seconds = run("next_due", {"queue": self.queue})[0].seconds
+        with short_transaction():
+            seconds = run("next_due", {"queue": self.queue})[0].seconds
         if seconds is not None and seconds <= 0:
             return True
         wait = min(LOOK_EVERY_SECONDS, seconds if seconds is not None else LOOK_EVERY_SECONDS)
@@ -109,7 +116,10 @@ class JobBroker(Broker):  # type: ignore[misc]
     def _listen(self) -> psycopg.Connection[Any]:
         if self._listener is None or self._listener.closed:
             self._listener = psycopg.connect(
-                settings.DATABASE_DIRECT_URL, autocommit=True, application_name="affidavit dispatcher"
+                settings.DATABASE_DIRECT_URL,
+                autocommit=True,
+                application_name="affidavit dispatcher",
+                **settings.DATABASE_PATIENCE,
             )
             self._listener.execute(f"LISTEN {CHANNEL}")
         return self._listener
@@ -120,11 +130,11 @@ class JobBroker(Broker):  # type: ignore[misc]
             self._listener.close()
             self._listener = None
 
-    def _ensure_threads(self) -> None:
+    def _ensure_threads(self, *bodies: Callable[[], None]) -> None:
         if not self._has_threads:
             self._has_threads = True
-            threading.Thread(target=_sweep_for_ever, name="sweeper", daemon=True).start()
-            threading.Thread(target=beat_for_ever, args=[self._pulse], name="pulse", daemon=True).start()
+            for body in bodies:
+                threading.Thread(target=body, daemon=True).start()
 
     def enqueue(self, package: str) -> str:
         """Turn what django-q2's scheduler sends into a job of the platform: `func` is its kind.
@@ -146,6 +156,8 @@ class JobBroker(Broker):  # type: ignore[misc]
         status = str(SignedPackage.loads(value).status)
         if status == str(Conf.STOPPING):
             draining.begin()
+        elif status in (str(Conf.IDLE), str(Conf.WORKING)):
+            draining.call_off()
         elif status == str(Conf.STOPPED):
             self._pulse.stopped()
 

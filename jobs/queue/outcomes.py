@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,11 @@ from jobs.queue.backoff import REMOTE_POLICY, RetryPolicy
 from jobs.queue.claim import Lease
 from jobs.queue.handlers import find_handler
 
+MESSAGE_MAX_CHARS = 10_000
 TRACEBACK_MAX_CHARS = 8_000
+CUT = " … (cut)"
+# jsonb keeps neither a NUL nor half of a surrogate pair.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +35,16 @@ class Outcome:
 
 
 def make_error(code: str, message: str, *, traceback: str = "") -> dict[str, Any]:
-    """The error of an attempt as it is stored: a stable code, a sentence, and where it happened."""
-    error = {"code": code, "message": message}
+    """The error of an attempt as it is stored: a stable code, a sentence, and where it happened.
+
+    Both texts are whatever a handler or a worker says: what can't be stored in them becomes U+FFFD, or an
+    attempt that may be tried again would end its job for want of a place for its error.
+    """
+    if len(message) > MESSAGE_MAX_CHARS:
+        message = message[: MESSAGE_MAX_CHARS - len(CUT)] + CUT
+    error = {"code": code, "message": UNSTORABLE.sub("\ufffd", message)}
     if traceback:
-        error["traceback"] = traceback[-TRACEBACK_MAX_CHARS:]
+        error["traceback"] = UNSTORABLE.sub("\ufffd", traceback[-TRACEBACK_MAX_CHARS:])
     return error
 
 

@@ -8,13 +8,16 @@ over a worker to the monitor, and a cluster whose tickets come back no more stop
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import os
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 
 from config.logging import HOSTNAME
 from jobs.models import Cluster, Job
@@ -22,9 +25,19 @@ from jobs.statements import run
 
 logger = logging.getLogger(__name__)
 
+_PROC = Path("/proc")  # Linux's
+
 BEAT_EVERY_SECONDS = 1.0
 # A part that has given no sign for so long is taken for stuck.
 STUCK_AFTER_SECONDS = 10.0
+# So many beats running a problem must have stood before it is told.
+TOLD_AFTER_BEATS = 3
+# A round of the beat that took longer was not at work: the host was frozen, or the database slow.
+FROZEN_AFTER_SECONDS = 3.0
+# What the database has not answered by then, it is taken to be away for: somebody may have locked a table.
+STATEMENT_SECONDS = 3.0
+# How often the records of clusters are looked through that have ended without a word.
+TIDY_EVERY_BEATS = 60
 
 
 class Pulse:
@@ -42,6 +55,8 @@ class Pulse:
         self.sentinel_pid = os.getpid()
         self.main_pid = os.getppid()
         self._times = memoryview(mmap.mmap(-1, 4 * 8)).cast("d")
+        # The beating thread's own.
+        self._beats = self._bad_beats = 0
         self.forgive()
 
     def guarded(self) -> None:
@@ -67,11 +82,9 @@ class Pulse:
             self._times[sign] = time.monotonic()
 
     def problem(self) -> str:
-        """What is wrong with the cluster, in a sentence; empty when nothing is. Asks in the pusher."""
+        """What is wrong with the cluster, in a sentence; empty when nothing is."""
         now = time.monotonic()
         guarded_ago, looked_ago, asked_ago, answered_ago = (now - sign for sign in self._times)
-        if os.getppid() != self.sentinel_pid:
-            return "Its sentinel has died."
         if guarded_ago > STUCK_AFTER_SECONDS:
             return f"Its sentinel has not looked after its processes for {guarded_ago:.0f} s."
         if asked_ago < answered_ago:
@@ -84,18 +97,40 @@ class Pulse:
         return ""
 
     def _has_idle_workers(self) -> bool:
-        """Whether fewer of its processes hold leases than it has workers."""
+        """Whether fewer of its processes hold leases than it has workers.
+
+        Raises django.db.Error while somebody locks the job table: then the workers, too, wait for it to claim.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE jobs_job IN ROW EXCLUSIVE MODE")
         workers = Job.objects.running_at(f"{self.queue}@{HOSTNAME}:").values_list("worker", flat=True)
-        busy = {worker for worker in workers if is_alive(int(worker.rpartition(":")[2]))}
+        pids = {worker.rpartition(":")[2] for worker in workers}
+        busy = [pid for pid in pids if pid.isdecimal() and is_child(int(pid), self.sentinel_pid)]
         return len(busy) < int(settings.CLUSTER_WORKERS)
 
     def beat(self) -> None:
-        """Say that the cluster works, or what is wrong with it."""
-        problem = self.problem()
-        if problem:
+        """Say that the cluster works, or what has been wrong with it for a while."""
+        with short_transaction():
+            problem = self.problem()
+        self._bad_beats = self._bad_beats + 1 if problem else 0
+        if self._bad_beats < TOLD_AFTER_BEATS:
+            problem = ""
+        else:
             logger.error("cluster is stuck", extra={"queue": self.queue, "problem": problem})
-        place = {"queue": self.queue, "hostname": HOSTNAME, "pid": self.main_pid}
-        run("beat", {**place, "problem": problem})
+        with short_transaction():
+            if self._beats % TIDY_EVERY_BEATS == 0:
+                self._forget_the_dead()
+            place = {"queue": self.queue, "hostname": HOSTNAME, "pid": self.main_pid}
+            run("beat", {**place, "problem": problem})
+        self._beats += 1
+
+    def _forget_the_dead(self) -> None:
+        """Delete this host's records that no living cluster keeps. One that is silent may live: it is wedged."""
+        here = Cluster.objects.filter(hostname=HOSTNAME)
+        gone = [pid for pid in here.silent().values_list("pid", flat=True) if not is_cluster(pid)]
+        if self._beats == 0:
+            gone.append(self.main_pid)  # what bears our number is a predecessor's
+        here.filter(pid__in=gone).delete()
 
     def stopped(self) -> None:
         """Forget the cluster's record: it has ended as it should."""
@@ -104,9 +139,13 @@ class Pulse:
 
 def beat_for_ever(pulse: Pulse) -> None:
     """Beat once a second (the body of a thread of the pusher)."""
+    began = time.monotonic()
     while True:
         time.sleep(BEAT_EVERY_SECONDS)
+        before, began = began, time.monotonic()
         try:
+            if began - before > FROZEN_AFTER_SECONDS:
+                pulse.forgive()
             pulse.beat()
         except Error:
             logger.warning("cluster did not beat", exc_info=True)
@@ -117,12 +156,48 @@ def beat_for_ever(pulse: Pulse) -> None:
             logger.exception("cluster did not beat")
 
 
+@contextlib.contextmanager
+def short_transaction() -> Iterator[None]:
+    """A transaction that the database ends with an error when one of its statements takes too long.
+
+    The limit is the transaction's and not the session's, which behind a pooler may be another's next.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}")
+        yield
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process of this host lives."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
     return True
+
+
+def is_child(pid: int, parent_pid: int) -> bool:
+    """Whether a process lives and is this parent's; without /proc only whether it lives."""
+    if not _PROC.exists():
+        return is_alive(pid)
+    try:
+        # The name, in brackets, may hold anything; state and parent follow it.
+        state, parent, *_ = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return state != "Z" and int(parent) == parent_pid
+
+
+def is_cluster(pid: int) -> bool:
+    """Whether a process lives and is a cluster's, and no stranger that was given its number since.
+
+    Without /proc only whether it lives.
+    """
+    if not _PROC.exists():
+        return is_alive(pid)
+    try:
+        return b"qcluster" in (_PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -87,7 +88,8 @@ def stop_keeper() -> None:
 def work(queue: str) -> None:
     """Run what is due in `queue` for about a second. Never raises: django-q2 could do nothing about it."""
     try:
-        run_due_jobs(queue, seconds=TURN_SECONDS)
+        with draining.turn:
+            run_due_jobs(queue, seconds=TURN_SECONDS)
     except (OperationalError, InterfaceError):
         logger.warning("queue turn ended by the database", exc_info=True)
         connection.close()
@@ -96,7 +98,7 @@ def work(queue: str) -> None:
 
 
 def run_due_jobs(queue: str, *, seconds: float = float("inf")) -> int:
-    """Claim and run batches until nothing is due, `seconds` have passed or the cluster shuts down.
+    """Claim and run batches until nothing is due, `seconds` have passed or no more may be taken up.
 
     Returns how many jobs were run.
     """
@@ -183,8 +185,12 @@ def _outcome(row: Any, lease: Lease, keeper: LeaseKeeper, guard: Guard) -> Outco
         error = make_error("timed_out", f"The attempt ran longer than {row.timeout_seconds} s.")
         return failed_or_retried(row, lease, error, policy=policy_of(row))
     except JobStopped:
-        error = make_error("cancelled", "Its handler stopped at a checkpoint, as was asked.")
-        return Outcome(lease=lease, status=Job.Status.CANCELLED, error=error)
+        if keeper.is_cancelled(lease):
+            error = make_error("cancelled", "Its handler stopped at a checkpoint, as was asked.")
+            return Outcome(lease=lease, status=Job.Status.CANCELLED, error=error)
+        # Its lease is lost, so that this will not be stored; or nobody has asked for it.
+        error = make_error("stopped", "Its handler stopped as if it had been cancelled.")
+        return failed_or_retried(row, lease, error, policy=policy_of(row))
     except (PermanentError, DomainError) as refused:
         error = make_error(refused.code, str(refused))
         return failed_or_retried(row, lease, error, policy=policy_of(row), is_retryable=False)
@@ -233,6 +239,15 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def let_go_of_transaction() -> None:
+    """Close a connection that a handler has left inside a transaction: nothing after it would be stored."""
+    if connection.connection is not None and (connection.in_atomic_block or not connection.autocommit):
+        logger.warning("handler left a transaction open; it is rolled back")
+        connection.in_atomic_block, connection.savepoint_ids = False, []
+        connection.needs_rollback = False
+        connection.close()
+
+
 def raise_timed_out(signum: int, frame: FrameType | None) -> None:
     """The handler of SIGALRM."""
     raise JobTimedOut
@@ -251,22 +266,38 @@ class HardLimit:
         self._ends_at = 0.0
         return self.allow
 
-    def allow(self, seconds: float) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def allow(self, seconds: float) -> Iterator[None]:
         """Give the job that begins now so long, and the grace."""
         wanted = time.monotonic() + seconds + GRACE_SECONDS
         if not wanted <= self._ends_at <= wanted + SLACK_SECONDS:
             self._ends_at = wanted + SLACK_SECONDS
             left = seconds + GRACE_SECONDS + SLACK_SECONDS
             faulthandler.dump_traceback_later(left, exit=True, file=sys.__stderr__ or 2)
-        return time_limit(seconds)
+        try:
+            with time_limit(seconds):
+                yield
+        finally:
+            let_go_of_transaction()
 
     def __exit__(self, *raised: object) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
+def leave(signum: int, frame: FrameType | None) -> None:
+    """The handler of SIGTERM: end this process alone, after its turn, or the next ticket's when it is idle.
+
+    Raising here could leave the pipe's lock held, or half a ticket in it. So django-q2 is told that the process
+    has outgrown its memory: it ends and replaces such a one between two tickets.
+    """
+    draining.leave()
+    Conf.MAX_RSS = 1
+
+
 def prepare_process(**_: Any) -> None:
-    """Ready a freshly forked django-q2 worker: Ctrl-C is the cluster's business, SIGTERM means drain."""
+    """Ready a freshly forked django-q2 worker: Ctrl-C is the cluster's business, SIGTERM its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda signum, frame: draining.begin())
+    signal.signal(signal.SIGTERM, leave)
+    threading.Thread(target=draining.end_with_sentinel, name="orphan-watch", daemon=True).start()
     this_keeper(Conf.CLUSTER_NAME).start()
     connection.ensure_connection()

@@ -39,8 +39,6 @@ def _unless_another_does(part: Callable[[], int]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         # A host that freezes in here must not hold the lock until TCP gives it up.
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
-        # A host that freezes in here must not keep all others from sweeping.
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
         is_ours = cursor.fetchone()[0]
         return part() if is_ours else 0

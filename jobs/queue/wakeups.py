@@ -73,7 +73,10 @@ class Announcer:
             try:
                 if connection is None or connection.closed:
                     connection = psycopg.connect(
-                        settings.DATABASE_DIRECT_URL, autocommit=True, application_name="affidavit announcer"
+                        settings.DATABASE_DIRECT_URL,
+                        autocommit=True,
+                        application_name="affidavit announcer",
+                        **settings.DATABASE_PATIENCE,
                     )
                 connection.execute(
                     "SELECT pg_notify(%s, topic) FROM unnest(%s::text[]) AS topic", [CHANNEL, topics]

@@ -7,9 +7,10 @@ import signal
 import time
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.faults.conftest import Platform, children
+from tests.faults.conftest import Platform, children, eventually
 
 pytestmark = pytest.mark.faults
 
@@ -37,6 +38,34 @@ def test_a_killed_workers_job_runs_again(platform: Platform, cluster: Any) -> No
         f"worker-failure:job-{job_id}",
         f"worker-completion:job-{job_id}:attempt-1",
     ]
+
+
+def test_a_worker_that_is_told_to_end_finishes_its_job_and_is_replaced(
+    platform: Platform, cluster: Any
+) -> None:
+    (job_id,) = platform.enqueue({"kind": "test.sleep", "payload": {"seconds": 2}})
+    worker = psutil.Process(int(platform.wait_for(job_id, "running", 20)["worker"].rsplit(":", 1)[1]))
+
+    worker.terminate()
+
+    assert platform.wait_for(job_id, "completed", 10)["attempt"] == 1
+    eventually(lambda: not worker.is_running(), within=15, what="the worker's end")
+    after = platform.enqueue(*[{"kind": "test.sleep", "payload": {"seconds": 0.2}}] * 10)
+    for job_id in after:
+        platform.wait_for(job_id, "completed", 10)
+    assert len(psutil.Process(cluster.pid).children()[0].children()) == 4
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_cluster_whose_sentinel_dies_ends(platform: Platform, cluster: Any, seconds: int) -> None:
+    (job_id,) = platform.enqueue({"kind": "test.sleep", "payload": {"seconds": seconds}})
+    platform.wait_for(job_id, "running" if seconds else "completed", 20)
+    below = children(cluster)
+
+    psutil.Process(cluster.pid).children()[0].kill()
+
+    eventually(lambda: not any(p.is_running() for p in below), within=20, what="the end of every process")
+    assert platform.job(job_id)["status"] == "completed"
 
 
 def test_a_job_that_kills_its_process_takes_no_neighbour_with_it(platform: Platform, cluster: Any) -> None:

@@ -69,6 +69,21 @@ def test_a_stopped_cluster_is_noticed_and_replaced(up: Platform) -> None:
     up.wait_for(job_id, "completed", WITHIN_SECONDS)
 
 
+def test_a_host_that_was_frozen_goes_on_as_it_was(up: Platform) -> None:
+    time.sleep(22)  # past the pardon that `up` gives at its start
+    everything = [psutil.Process(up.up.pid), *children(up.up)]
+
+    for process in everything:
+        process.suspend()
+    time.sleep(17)
+    for process in everything:
+        process.resume()
+
+    time.sleep(5)
+    assert all(process.is_running() for process in everything)
+    assert not any("stuck" in line["msg"] for line in up.lines())
+
+
 def test_a_cluster_busy_with_long_work_is_not_taken_for_stuck(up: Platform) -> None:
     ids = up.enqueue(*[{"kind": "test.sleep", "payload": {"seconds": 25}}] * WORKERS)
 

@@ -138,6 +138,25 @@ def test_what_dies_is_started_again_and_sigterm_ends_all_of_it(platform: Platfor
     assert not psutil.pid_exists(postmaster)
 
 
+def test_sigterm_ends_it_also_while_the_database_is_frozen(platform: Platform) -> None:
+    platform.env["DRAIN_SECONDS"] = "3"
+    platform.start_up()
+    time.sleep(22)  # past the pardon: it reads the clusters' records now
+    server = psutil.Process(int((platform.folder / "postgres" / "postmaster.pid").read_text().split()[0]))
+    frozen = [server, *server.children()]
+    for process in frozen:
+        process.suspend()
+    time.sleep(4)
+
+    platform.up.terminate()
+
+    try:
+        assert platform.up.wait(30) == 0
+    finally:
+        for process in frozen:
+            process.resume()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to do it")
 def test_a_killed_up_leaves_nothing_behind(platform: Platform, url: str) -> None:
     below = children(platform.up)

@@ -6,17 +6,21 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 from django_q.conf import Conf
 
 from config.logging import HOSTNAME
 from jobs.models import Cluster
-from jobs.queue.pulse import is_alive
+from jobs.queue.pulse import is_cluster, short_transaction
 
 LOOK_EVERY_SECONDS = 0.5
 
 
 class Command(BaseCommand):
-    help = "Exit 0 when the clusters of a queue on this host work, 1 when one is stuck or there is none."
+    help = (
+        "Exit 0 when the clusters of a queue on this host work, 1 when one is stuck or there is none; "
+        "0 also when the database is away, as restarting them would not help."
+    )
     requires_system_checks = []  # asked every few seconds
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,20 +31,25 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, queue: str, wait: float, **options: Any) -> None:
         end = time.monotonic() + wait
-        while problem := find_problem(queue):
-            if time.monotonic() >= end:
-                raise CommandError(problem)
-            time.sleep(LOOK_EVERY_SECONDS)
-        self.stdout.write("working")
+        try:
+            while problem := find_problem(queue):
+                if time.monotonic() >= end:
+                    raise CommandError(problem)
+                time.sleep(LOOK_EVERY_SECONDS)
+        except Error as error:
+            self.stdout.write(f"can't tell: the database is away ({str(error).strip()})")
+        else:
+            self.stdout.write("working")
 
 
 def find_problem(queue: str) -> str:
     """What is wrong with this host's clusters of `queue`; empty when all of them work and there is one."""
     records = Cluster.objects.filter(hostname=HOSTNAME, queue=queue)
-    living = [cluster for cluster in records if is_alive(cluster.pid)]
+    with short_transaction():
+        living = [cluster for cluster in records if is_cluster(cluster.pid)]
+        stuck = set(records.stuck().values_list("pk", flat=True))
     if not living:
         return f"No cluster of the queue {queue!r} runs on {HOSTNAME}."
-    stuck = set(records.stuck().values_list("pk", flat=True))
     for cluster in living:
         if cluster.pk in stuck:
             problem = cluster.problem or f"It has not beaten since {cluster.beat_at.isoformat()}."

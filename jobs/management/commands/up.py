@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -25,6 +27,7 @@ from config.logging import HOSTNAME
 from config.postgres import release
 from jobs.models import Cluster
 from jobs.queue.handlers import served_queues
+from jobs.queue.pulse import short_transaction
 
 logger = logging.getLogger("affidavit.up")
 
@@ -32,8 +35,11 @@ RESTART_AFTER_SECONDS = 1.0
 # How often the clusters' records are read, and how long one may take until it has one.
 LOOK_EVERY_SECONDS = 2.0
 FIRST_BEAT_SECONDS = 60.0
-# After the database was away every beat is old; the clusters have this long to beat again.
+# A look at the database takes no longer, even when the server has frozen and gives no answer at all.
+LOOK_SECONDS = 5.0
+# After the database was away, or this host frozen, every beat is old; the clusters have this long to beat again.
 PARDON_SECONDS = 20.0
+FROZEN_AFTER_SECONDS = 5.0
 
 
 @dataclass
@@ -93,6 +99,7 @@ class Command(BaseCommand):
         self.is_stopping = False
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
+        signal.signal(signal.SIGALRM, raise_timeout)
         url = f"http://{f'[{bind}]' if ':' in bind else bind}:{port}"
         refuse_taken_port(bind, port)
         # Links lead to where this listens, unless the operator says otherwise.
@@ -118,18 +125,21 @@ class Command(BaseCommand):
             process.start()
         is_ready = False
         looked_at = pardoned_at = time.monotonic()
+        began = time.time()  # time.monotonic() stands still while a machine is suspended
         while not self.is_stopping:
+            before, began = began, time.time()
+            if abs(began - before) > FROZEN_AFTER_SECONDS:
+                pardoned_at = time.monotonic()
             for process in processes:
                 if not process.is_alive or time.monotonic() > process.ends_by:
                     self.restart(process, is_ready=is_ready)
             if time.monotonic() - looked_at > LOOK_EVERY_SECONDS:
                 looked_at = time.monotonic()
                 try:
-                    if looked_at - pardoned_at > PARDON_SECONDS:
-                        self.stop_stuck([process for process in processes if process.is_cluster])
-                    else:
-                        connection.ensure_connection()
-                except Error:
+                    with at_most(LOOK_SECONDS), short_transaction():
+                        if looked_at - pardoned_at > PARDON_SECONDS:
+                            self.stop_stuck([process for process in processes if process.is_cluster])
+                except (Error, TimeoutError):
                     connection.close()
                     pardoned_at = time.monotonic()
             if not is_ready and (is_ready := _is_ready(url)):
@@ -174,6 +184,21 @@ class Command(BaseCommand):
 
     def say(self, message: str, **fields: Any) -> None:
         logger.warning(message, extra=fields)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError after `seconds`; the caller has set raise_timeout() up."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def raise_timeout(signum: int, frame: FrameType | None) -> None:
+    """The handler of SIGALRM."""
+    raise TimeoutError
 
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None

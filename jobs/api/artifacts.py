@@ -31,6 +31,8 @@ from jobs.services.jobs import heartbeat
 CHUNK = 256 * 1024
 # No dot first, no separators: the name can't lead out of its folder.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+# Where artifacts are stored: tenant, job, secret and name. The extension may have been added to a full name.
+STORED = re.compile(r"[A-Za-z0-9_-]{1,100}(/[A-Za-z0-9_-]{1,100}){2}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,149}")
 
 
 class StoreArtifact(JobReport):
@@ -105,6 +107,8 @@ def show_artifact(request: HttpRequest, path: str) -> FileResponse:
     It shares its host with the admin, so nothing in it may ever run there: only pictures and sound are shown
     in place, everything else is a download, and the browser is told not to guess and not to run.
     """
+    if not STORED.fullmatch(path):  # the file system would refuse a NUL, or a name that is too long
+        raise Http404
     try:
         stored = default_storage.open(path)
     except (FileNotFoundError, IsADirectoryError) as error:

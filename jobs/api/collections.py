@@ -17,7 +17,14 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from jobs.api.authentication import actor_of
-from jobs.api.fields import WORKFLOW_ID, BoundedListField, NameField, ObjectField, StrictSerializer, validated
+from jobs.api.fields import (
+    BoundedListField,
+    NameField,
+    ObjectField,
+    StrictSerializer,
+    WorkflowIdField,
+    validated,
+)
 from jobs.api.idempotency import idempotent
 from jobs.api.jobs import key_of
 from jobs.api.workflows import WorkflowDetailSerializer
@@ -75,7 +82,11 @@ class GenerationSerializer(StrictSerializer):
     variables = ObjectField()
     user_id = serializers.CharField(required=False, default="", max_length=200, allow_blank=True)
     session_id = serializers.CharField(required=False, default="", max_length=200, allow_blank=True)
-    workflow_id = serializers.RegexField(rf"^{WORKFLOW_ID}\Z", required=False, default="")
+    workflow_id = WorkflowIdField(
+        required=False,
+        default="",
+        help_text="Not ending in `:attempt-1` or the like, as attestation keys do.",
+    )
     workflow_priority = serializers.IntegerField(required=False, default=50, min_value=0, max_value=100)
 
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -54,6 +54,10 @@ def _answer(error: Exception) -> Response | None:
             return _response(403, "permission_denied")
         case RequestDataTooBig():
             return _response(413, "body_too_large")
+        case ValidationError() | DataError():
+            # A net: whatever comes this far should have been refused by name before.
+            logger.error("a value reached the database that it refuses", exc_info=error)
+            return _response(422, "invalid", "A value of the request can't be stored or compared.")
         case OperationalError() | InterfaceError():
             # Nothing was stored, and the caller may simply come again.
             logger.error("the database is away", exc_info=error)

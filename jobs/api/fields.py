@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
 
 WORKFLOW_ID = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}"
+ATTEMPT = re.compile(r":attempt-[0-9]+\Z")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@/-]*\Z"
 INT4_MAX = 2_147_483_647
 
@@ -86,3 +88,22 @@ class NameField(serializers.RegexField):
 
     def __init__(self, *, max_length: int = 100, **options: Any) -> None:
         super().__init__(NAME, max_length=max_length, **options)
+
+
+class WorkflowIdField(serializers.RegexField):
+    """A name that a client gives a workflow.
+
+    None ends in `:attempt-2` or the like: so the attestation key of a retried workflow does, and that of a
+    workflow of such a name would be the same.
+    """
+
+    default_error_messages = {"reserved": "A workflow_id may not end in :attempt- and a number."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(rf"^{WORKFLOW_ID}\Z", **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        name: str = super().to_internal_value(data)
+        if ATTEMPT.search(name):
+            self.fail("reserved")
+        return name

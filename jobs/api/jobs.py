@@ -19,6 +19,7 @@ from config.tracing import current_trace
 from jobs.api.authentication import actor_of
 from jobs.api.fields import ObjectField, StrictSerializer, shown, validated
 from jobs.api.idempotency import idempotent
+from jobs.api.pagination import asked_filters
 from jobs.api.submit import BulkSerializer, EnqueueSerializer, NewJobSerializer, submit_job, submit_jobs
 from jobs.models import ApiKey, Job, Tenant
 from jobs.queue.enqueue import enqueue_job
@@ -118,11 +119,7 @@ class JobList(ListAPIView[Job]):
     filters = ("status", "kind", "service_required", "queue", "trace_id", "actor_id", "problem_type")
 
     def get_queryset(self) -> QuerySet[Job]:
-        asked = {
-            name: self.request.query_params[name]
-            for name in self.filters
-            if name in self.request.query_params
-        }
+        asked = asked_filters(Job, self.request.query_params, self.filters)
         return jobs_of(key_of(self.request).tenant).filter(**asked)
 
     @extend_schema(parameters=[OpenApiParameter(name, str) for name in filters])

@@ -16,8 +16,9 @@ from jobs.errors import DomainError, FieldProblem, InvalidInput
 MAX_DEPTH = 64
 # Beyond this PostgreSQL would write a number out in tens of thousands of digits, or refuse it.
 LARGEST_NUMBER = 1e300
-# What may be a NUL, half of a surrogate pair (jsonb takes neither) or a number without measure.
-SUSPICIOUS = re.compile(rb"\\u(0000|[dD][89a-fA-F])|\d[eE]\+?\d{3}|\d{300}")
+# What may be a NUL, half of a surrogate pair (jsonb takes neither) or a number without measure: a number of
+# fewer than 200 digits before its point and two in its exponent stays below 1e298.
+SUSPICIOUS = re.compile(rb"\\u(0000|[dD][89a-fA-F])|\d[eE]\+?\d{3}|\d{200}")
 
 
 class BodyTooLarge(DomainError):

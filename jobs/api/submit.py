@@ -12,18 +12,18 @@ from rest_framework import serializers
 
 from jobs.api.fields import (
     INT4_MAX,
-    WORKFLOW_ID,
     BoundedListField,
     NameField,
     NumberField,
     ObjectField,
     StrictSerializer,
+    WorkflowIdField,
 )
 from jobs.errors import FieldProblem, InvalidInput
 from jobs.models import ApiKey, Job
-from jobs.queue.enqueue import NewJob, add_job, enqueue_jobs
-from jobs.queue.handlers import get_handler
-from jobs.services.workflows import NewWorkflow, Step, start_workflows
+from jobs.queue.enqueue import NewJob, add_job
+from jobs.queue.handlers import get_handler, served_queues
+from jobs.services.workflows import NewWorkflow, Step, add_jobs, start_workflows, store_workflows
 
 MAX_JOBS = 1_000
 MAX_DELAYS = 100
@@ -76,8 +76,10 @@ class NewJobSerializer(StrictSerializer):
         required=False, default=None, min_value=1, max_value=INT4_MAX
     )
     singleton_key = NameField(required=False, default="", max_length=200)
-    workflow_id = serializers.RegexField(
-        rf"^{WORKFLOW_ID}\Z", required=False, help_text="Makes the job a workflow of this name."
+    workflow_id = WorkflowIdField(
+        required=False,
+        help_text="Makes the job a workflow of this name, which may not end in `:attempt-1` or the like, as "
+        "attestation keys do.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +109,11 @@ class EnqueueSerializer(StrictSerializer):
 
 
 def submit_job(key: ApiKey, actor_id: str, asked: dict[str, Any]) -> Job:
-    """Store what NewJobSerializer has validated, as a job or as a workflow of one."""
+    """Store what NewJobSerializer has validated, as a job or as a workflow of one.
+
+    Raises InvalidInput for an unknown kind, a wrong payload or a queue that nobody serves, and WorkflowExists.
+    """
+    _refuse_unserved_queue(asked)
     if "workflow_id" in asked:
         ((_, jobs),) = start_workflows(key.tenant, [_new_workflow(actor_id, asked)])
         return jobs[0]
@@ -118,17 +124,18 @@ def submit_jobs(key: ApiKey, actor_id: str, asked: Sequence[dict[str, Any]]) -> 
     """Store what BulkSerializer has validated, all or none; the jobs come in the order given.
 
     The number of statements does not grow with them, but for those whose singleton key is taken. Raises
-    InvalidInput naming every kind that does not exist and every payload that its kind does not take, and
-    WorkflowExists.
+    InvalidInput naming every kind that does not exist, every payload that its kind does not take and every
+    queue that nobody serves, and WorkflowExists.
     """
     _refuse_what_no_handler_takes(asked)
     with transaction.atomic():
-        started = start_workflows(
+        stored = store_workflows(
             key.tenant, [_new_workflow(actor_id, job) for job in asked if "workflow_id" in job]
         )
-        added = _add_jobs([_new_job(key, actor_id, job) for job in asked if "workflow_id" not in job])
-    of_workflows, alone = (jobs[0] for _, jobs in started), iter(added)
-    return [next(of_workflows if "workflow_id" in job else alone) for job in asked]
+        of_workflows = (new_jobs[0] for _, new_jobs in stored)
+        return add_jobs(
+            [next(of_workflows) if "workflow_id" in job else _new_job(key, actor_id, job) for job in asked]
+        )
 
 
 def _refuse_what_no_handler_takes(asked: Sequence[dict[str, Any]]) -> None:
@@ -137,18 +144,18 @@ def _refuse_what_no_handler_takes(asked: Sequence[dict[str, Any]]) -> None:
         try:
             if "kind" in job:
                 get_handler(job["kind"]).parse(job["payload"])
+            _refuse_unserved_queue(job)
         except InvalidInput as error:
             problems += [replace(found, pointer=f"/jobs/{index}{found.pointer}") for found in error.errors]
     if problems:
         raise InvalidInput("Not all of the jobs can be accepted, so none was stored.", errors=problems)
 
 
-def _add_jobs(new_jobs: Sequence[NewJob]) -> list[Job]:
-    # Singletons in one order, so that two such calls never wait for each other's keys.
-    ordered = sorted(new_jobs, key=lambda new: new.singleton_key)
-    ids = {new.id: id_ for new, id_ in zip(ordered, enqueue_jobs(ordered), strict=True)}
-    stored = Job.objects.select_related("workflow").in_bulk(ids.values())
-    return [stored[ids[new.id]] for new in new_jobs]
+def _refuse_unserved_queue(asked: dict[str, Any]) -> None:
+    # `up` starts clusters for the served queues alone: in another the job would lie for ever.
+    if "queue" in asked and asked["queue"] not in served_queues():
+        detail = f"No handler of this installation uses the queue {asked['queue']!r}."
+        raise InvalidInput.at("/queue", "queue_not_served", detail)
 
 
 def _new_job(key: ApiKey, actor_id: str, asked: dict[str, Any]) -> NewJob:

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api.jobs import JobSerializer, key_of
+from jobs.api.pagination import asked_filters
 from jobs.models import Workflow
 
 
@@ -86,11 +87,7 @@ class WorkflowList(ListAPIView[Workflow]):
     filters = ("status", "kind", "collection_id", "user_id", "session_id", "trace_id", "problem_type")
 
     def get_queryset(self) -> QuerySet[Workflow]:
-        asked = {
-            name: self.request.query_params[name]
-            for name in self.filters
-            if name in self.request.query_params
-        }
+        asked = asked_filters(Workflow, self.request.query_params, self.filters)
         return Workflow.objects.of_tenant(key_of(self.request).tenant).filter(**asked)
 
     @extend_schema(parameters=[OpenApiParameter(name, str) for name in filters])

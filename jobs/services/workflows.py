@@ -116,22 +116,42 @@ def start_workflows(tenant: Tenant, new_workflows: Sequence[NewWorkflow]) -> lis
     those whose `workflow_id` is taken.
     """
     with transaction.atomic():
-        workflows = _store_workflows(tenant, new_workflows)
-        new_jobs = [
-            _job_of(workflow, index, step)
-            for workflow, new in zip(workflows, new_workflows, strict=True)
-            for index, step in enumerate(new.steps)
-        ]
-        ids = enqueue_jobs(new_jobs)
-        refused = [new.workflow_id for new, id_ in zip(new_jobs, ids, strict=True) if new.id != id_]
-        if refused:
-            Workflow.objects.filter(pk__in=refused).delete()
-        stored = Job.objects.select_related("workflow").in_bulk(ids)
-    jobs = (stored[id_] for id_ in ids)
-    return [(workflow, list(itertools.islice(jobs, workflow.total_steps))) for workflow in workflows]
+        stored = store_workflows(tenant, new_workflows)
+        jobs = iter(add_jobs([new for _, new_jobs in stored for new in new_jobs]))
+    return [(workflow, list(itertools.islice(jobs, workflow.total_steps))) for workflow, _ in stored]
 
 
-def _store_workflows(tenant: Tenant, new_workflows: Sequence[NewWorkflow]) -> list[Workflow]:
+def store_workflows(
+    tenant: Tenant, new_workflows: Sequence[NewWorkflow]
+) -> list[tuple[Workflow, list[NewJob]]]:
+    """Store workflows alone, all or none, each with the jobs to be added in the same transaction.
+
+    Raises WorkflowExists, naming those whose `workflow_id` is taken.
+    """
+    workflows = _named(tenant, new_workflows)
+    return [
+        (workflow, [_job_of(workflow, index, step) for index, step in enumerate(new.steps)])
+        for workflow, new in zip(workflows, new_workflows, strict=True)
+    ]
+
+
+def add_jobs(new_jobs: Sequence[NewJob]) -> list[Job]:
+    """Add jobs, of workflows or not, and return them in the order given, in the caller's transaction.
+
+    Where a live job holds the singleton key, that one is returned, and the workflow of the job that is not
+    added is removed. All that a caller wants must come in one call: in it the keys are taken in one order, so
+    that two callers never wait for each other's.
+    """
+    ordered = sorted(new_jobs, key=lambda new: (new.kind, new.service_required, new.singleton_key))
+    ids = {new.id: id_ for new, id_ in zip(ordered, enqueue_jobs(ordered), strict=True)}
+    refused = [new.workflow_id for new in new_jobs if new.workflow_id and new.id != ids[new.id]]
+    if refused:
+        Workflow.objects.filter(pk__in=refused).delete()
+    stored = Job.objects.select_related("workflow").in_bulk(ids.values())
+    return [stored[ids[new.id]] for new in new_jobs]
+
+
+def _named(tenant: Tenant, new_workflows: Sequence[NewWorkflow]) -> list[Workflow]:
     trace = current_trace()
     workflows = [
         Workflow(

@@ -5,7 +5,7 @@ WITH outcome AS (
         id uuid, lease_token uuid, status text, result jsonb, error jsonb, delay_seconds float8, was_lost bool)
 ),
 held AS (
-    SELECT j.id,
+    SELECT j.id, o.lease_token,
            -- what was to be cancelled is not tried again, whatever its worker says of it
            CASE WHEN j.cancel_requested_at IS NOT NULL AND o.status IN ('queued', 'failed') THEN 'cancelled'
                 ELSE o.status END AS status
@@ -31,7 +31,7 @@ UPDATE jobs_job j
        failed_at = CASE WHEN held.status = 'failed' THEN statement_timestamp() END,
        cancelled_at = CASE WHEN held.status = 'cancelled' THEN statement_timestamp() END
   FROM outcome o
-  JOIN held ON held.id = o.id
- WHERE j.id = o.id
+  JOIN held USING (id, lease_token)
+ WHERE j.id = held.id
 RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.queue, j.payload, j.ctx, j.attempt, j.worker,
           j.status, j.result, j.error, j.workflow_id, j.step_index, statement_timestamp() AS ended_at

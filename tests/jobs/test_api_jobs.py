@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from jobs.models import Event, Job, Tenant, Workflow
+from jobs.queue.handlers import served_queues
 from jobs.testing import RunJobs
 from tests.conftest import ApiClient
 from tests.factories import make_job, make_workflow
@@ -91,6 +93,7 @@ def test_a_wrong_enqueue_is_422_naming_the_field(api: ApiClient, body: dict[str,
         ({"timeout_seconds": 10**9}, "/timeout_seconds"),
         ({"singleton_key": "x" * 201}, "/singleton_key"),
         ({"workflow_id": "has space"}, "/workflow_id"),
+        ({"workflow_id": "mine:attempt-2"}, "/workflow_id"),
     ],
 )
 def test_a_wrong_job_is_422_naming_the_field(api: ApiClient, change: dict[str, Any], pointer: str) -> None:
@@ -139,6 +142,54 @@ def test_an_unknown_address_is_404_as_a_problem(api: ApiClient, path: str) -> No
 
 def test_a_wrong_method_is_405_as_a_problem(api: ApiClient) -> None:
     assert_problem(api.send("delete", "/api/jobs"), 403, "permission_denied")
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["9" * 210 + "e99", "-" + "9" * 240 + ".5E+99", "1" + "0" * 202 + "e99", "2e300", "1" + "0" * 301],
+)
+def test_a_number_beyond_measure_is_422(api: ApiClient, number: str) -> None:
+    raw = f'{{"service_required": "gpu", "ctx": {{"a": [{number}]}}}}'
+
+    response = api.generic("POST", "/api/jobs", raw, content_type="application/json")
+
+    problem = assert_problem(response, 422, "invalid")
+    (error,) = problem["errors"]  # type: ignore[misc]
+    assert (error["pointer"], error["code"]) == ("/ctx/a/0", "number_too_large")
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("number", ["9" * 199 + ".9e+99", "0." + "0" * 250 + "9e99", "1" + "0" * 250])
+def test_numbers_of_many_digits_are_kept(api: ApiClient, number: str) -> None:
+    raw = f'{{"service_required": "gpu", "payload": {{"a": {number}}}}}'
+
+    response = api.generic("POST", "/api/jobs", raw, content_type="application/json")
+
+    assert response.status_code == 201
+    assert float(Job.objects.get().payload["a"]) == float(number)
+
+
+def test_a_queue_that_no_handler_uses_is_422(api: ApiClient) -> None:
+    (unserved, *_) = [queue for queue in settings.QUEUES if queue not in served_queues()]
+    body = {"kind": "system.ping", "queue": unserved}
+
+    problem = assert_problem(api.send("post", "/api/jobs", body), 422, "invalid")
+    with_id = api.send("post", "/api/jobs", {**body, "workflow_id": "mine-1"})
+
+    (error,) = problem["errors"]  # type: ignore[misc]
+    assert (error["pointer"], error["code"]) == ("/queue", "queue_not_served")
+    assert_problem(with_id, 422, "invalid")
+    assert not Job.objects.exists()
+    assert not Workflow.objects.exists()
+
+
+def test_a_queue_that_some_handler_uses_is_taken(api: ApiClient) -> None:
+    queue = served_queues()[-1]
+
+    answer = api.send("post", "/api/jobs", {"kind": "system.ping", "queue": queue})
+
+    assert answer.status_code == 201
+    assert answer.json()["queue"] == queue
 
 
 def test_a_job_with_a_workflow_id_is_a_workflow_of_one(api: ApiClient, run_jobs: RunJobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -153,6 +154,17 @@ def test_a_failure_is_tried_again_unless_it_says_no(api: ApiClient, tenant: Tena
         assert (answer["status"], answer["error"]) == (status, error)
 
 
+def test_a_failure_of_the_longest_message_is_kept_whole(api: ApiClient, tenant: Tenant) -> None:
+    job = make_job(tenant, service_required="gpu", status="running")
+    error = {"code": "oom", "message": "x" * 10_000}
+
+    answer = api.send(
+        "post", f"/api/jobs/{job.pk}/fail", {"lease_token": str(job.lease_token), "error": error}
+    )
+
+    assert answer.json()["error"] == error
+
+
 @pytest.mark.django_db(transaction=True)  # a file's end lets go of connections
 def test_an_artifact_gets_its_real_type_and_an_address(
     api: ApiClient, tenant: Tenant, settings: Any, tmp_path: object
@@ -199,6 +211,24 @@ def test_artifacts_are_refused_without_the_lease_too_large_empty_or_badly_named(
     assert_problem(put(api, job, "..%2Fx", PNG), 404, "not_found")
     assert_problem(put(api, job, ".hidden", PNG), 422, "invalid")
     assert default_storage.listdir("")[0] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a%00b",
+        "acme/1/token/a%00b",
+        "acme/1/token/" + "a" * 300,
+        "acme/1/../1/a.png",
+        "acme",
+        "acme/1/token/no.png",
+    ],
+)
+def test_an_address_of_no_artifact_is_404(settings: Any, tmp_path: Path, path: str) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    (tmp_path / "acme" / "1" / "token").mkdir(parents=True)
+
+    assert_problem(ApiClient().get(f"/artifacts/{path}"), 404, "not_found")
 
 
 def put(api: ApiClient, job: Job, name: str, body: bytes, *, token: str | None = None) -> Any:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection
 
 from jobs.models import Job, Tenant, Workflow
 from jobs.queue import handlers
+from jobs.queue.enqueue import NewJob, enqueue_jobs
 from jobs.queue.handlers import handler
+from jobs.services import workflows
 from jobs.services.workflows import Step, start_workflow
 from jobs.testing import RunJobs
 from tests.conftest import ApiClient
@@ -83,6 +86,8 @@ def test_they_run(api: ApiClient, run_jobs: RunJobs) -> None:
         ({"kind": "test.nothing"}, "/jobs/1/kind"),
         ({"kind": "no kind"}, "/jobs/1/kind"),
         ({**JOB, **PING}, "/jobs/1"),
+        ({**PING, "queue": "proof-publishing"}, "/jobs/1/queue"),
+        ({**PING, "workflow_id": "mine-1:attempt-3"}, "/jobs/1/workflow_id"),
         ({**JOB, "priority": 101}, "/jobs/1/priority"),
         ({**JOB, "playload": {}}, "/jobs/1/playload"),
         ({**JOB, "retry": {"delays": [1, -1]}}, "/jobs/1/retry/delays/1"),
@@ -249,9 +254,17 @@ def test_of_two_at_once_that_want_the_same_names_one_gets_them() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_at_once_with_the_same_singletons_share_them() -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: {**JOB, "singleton_key": f"key-{n}"},
+        lambda n: {**JOB, "service_required": f"gpu-{n}", "singleton_key": "only"},
+    ],
+    ids=["of one service", "of many services"],
+)
+def test_two_at_once_with_the_same_singletons_share_them(make: Callable[[int], dict[str, Any]]) -> None:
     text = make_key(make_tenant())[1]
-    jobs = [{**JOB, "singleton_key": f"key-{n}"} for n in range(50)]
+    jobs = [make(n) for n in range(300)]
     together = threading.Barrier(2)
     answers: list[Any] = []
 
@@ -268,4 +281,32 @@ def test_two_at_once_with_the_same_singletons_share_them() -> None:
 
     one, other = ({job["id"] for job in answer.json()["jobs"]} for answer in answers)
     assert one == other
-    assert Job.objects.count() == 50
+    assert Job.objects.count() == 300
+
+
+def test_singletons_are_taken_in_one_order_and_in_one_statement(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they are given, or two that ask for the same ones could wait for each other for ever."""
+    taken: list[list[tuple[str, str, str]]] = []
+
+    def noting(new_jobs: Sequence[NewJob]) -> list[UUID]:
+        taken.append([(new.kind, new.service_required, new.singleton_key) for new in new_jobs])
+        return enqueue_jobs(new_jobs)
+
+    monkeypatch.setattr(workflows, "enqueue_jobs", noting)
+    asked = [
+        {**JOB, "singleton_key": "k"},
+        {"service_required": "cpu", "singleton_key": "k", "workflow_id": "mine-1"},
+        {**PING, "singleton_key": "k"},
+        {"service_required": "cpu", "singleton_key": "a"},
+        {**PING, "singleton_key": "b", "workflow_id": "mine-2"},
+    ]
+
+    answers = submit(api, *asked).json()["jobs"]
+    submit(api, *[{**job, "workflow_id": f"{n}"} for n, job in enumerate(reversed(asked))])
+
+    names = [(job.get("kind", ""), job.get("service_required", ""), job["singleton_key"]) for job in asked]
+    assert taken == [sorted(names)] * 2
+    assert [(job["kind"], job["service_required"], job["singleton_key"]) for job in answers] == names
+    assert [job["workflow_id"] for job in answers] == [None, "mine-1", None, None, "mine-2"]

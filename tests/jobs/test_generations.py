@@ -142,6 +142,16 @@ def test_the_clients_own_workflow_id_is_kept_and_unique_per_tenant(
     assert Job.objects.count() == 4
 
 
+@pytest.mark.parametrize("name", ["a:attempt-", "a:attempt-1b", "attempt-1", "a:attempt-1:b"])
+def test_a_workflow_id_that_no_attestation_key_ends_like_is_taken(
+    api: ApiClient, tenant: Tenant, name: str
+) -> None:
+    answer = generate(api, make_collection(tenant), {**REQUEST, "workflow_id": name})
+
+    assert answer.status_code == 201
+    assert api.send("get", f"/api/workflows/{name}").json()["workflow_id"] == name
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
@@ -150,6 +160,7 @@ def test_the_clients_own_workflow_id_is_kept_and_unique_per_tenant(
         ({"variables": []}, "/variables"),
         ({"variables": {"prompt": "x"}, "workflow_priority": 101}, "/workflow_priority"),
         ({"variables": {"prompt": "x"}, "workflow_id": "../x"}, "/workflow_id"),
+        ({"variables": {"prompt": "x"}, "workflow_id": "wf-1:attempt-1"}, "/workflow_id"),
         ({"variables": {"prompt": "x"}, "variable": {}}, "/variable"),
     ],
 )

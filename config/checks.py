@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
@@ -46,6 +48,7 @@ def check_numbers(**_: Any) -> list[CheckMessage]:
         "JOB_TIMEOUT_SECONDS_MAX": (1, 7 * 86_400),
         "ATTESTATION_RETENTION_DAYS": (1, 36_500),
         "CLUSTER_WORKERS": (1, 256),
+        "WEBHOOK_RETENTION_DAYS": (1, 36_500),
         "DATA_UPLOAD_MAX_MEMORY_SIZE": (1_024, 64 * 1_048_576),
         "ARTIFACT_MAX_BYTES": (1_024, 1_073_741_824),
     }
@@ -66,6 +69,49 @@ def check_queues(**_: Any) -> list[CheckMessage]:
     if "default" in settings.QUEUES:
         return []
     return [Error("QUEUES has no 'default'.", hint="Schedules run there.", id="affidavit.E004")]
+
+
+@register
+def check_encryption_keys(**_: Any) -> list[CheckMessage]:
+    try:
+        MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
+    except ValueError:
+        return [
+            Error(
+                "ENCRYPTION_KEYS holds what is no key.",
+                hint="Each is 32 random bytes in URL-safe base64, as cryptography's Fernet.generate_key() makes.",
+                id="affidavit.E005",
+            )
+        ]
+    return []
+
+
+@register
+def check_webhook_networks(**_: Any) -> list[CheckMessage]:
+    """Networks are written with their own address: 10.1.2.3/16 leaves open what was meant."""
+    found: list[CheckMessage] = []
+    for network in settings.WEBHOOK_ALLOWED_NETWORKS:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            hint = "Networks look like 10.1.0.0/16 or fd00::/8."
+            found.append(
+                Error(f"WEBHOOK_ALLOWED_NETWORKS holds {network!r}: {error}.", hint=hint, id="affidavit.E006")
+            )
+    return found
+
+
+@register(deploy=True)
+def check_mock(**_: Any) -> list[CheckMessage]:
+    if not settings.MINIAPP_MOCK_OBEYS:
+        return []
+    return [
+        Warning(
+            "The callers of /miniapp-gen-mock may ask it to fail and to wait.",
+            hint="Unset MINIAPP_MOCK_OBEYS.",
+            id="affidavit.W002",
+        )
+    ]
 
 
 @register(deploy=True)

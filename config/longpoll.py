@@ -72,7 +72,7 @@ class Hub:
 
         `until` is on time.monotonic(); `gone` is done when the client has left, for whom nothing may be claimed.
         """
-        with self._subscribed(topics) as announced:
+        with self.subscribed(topics) as announced:
             while time.monotonic() < until and not gone.done():
                 # First a look: something may have come between the last one and the subscription.
                 announced.clear()
@@ -85,7 +85,8 @@ class Hub:
         return last
 
     @contextlib.contextmanager
-    def _subscribed(self, topics: Iterable[str]) -> Iterator[asyncio.Event]:
+    def subscribed(self, topics: Iterable[str]) -> Iterator[asyncio.Event]:
+        """An event that is set when one of `topics` is announced."""
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen())
         announced, mine = asyncio.Event(), list(topics)
@@ -99,13 +100,20 @@ class Hub:
                 if not self._waiting[topic]:
                     del self._waiting[topic]
 
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._listener is not None:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+
     async def _listen(self) -> None:
         while True:
             try:
                 connection = await psycopg.AsyncConnection.connect(
                     self._database_url,
                     autocommit=True,
-                    application_name="affidavit long polls",
+                    application_name="affidavit listener",
                     **settings.DATABASE_PATIENCE,
                 )
                 async with connection:

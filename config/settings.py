@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -40,6 +41,15 @@ if not SECRET_KEY:
     if not IS_EMBEDDED:
         raise ImproperlyConfigured("SECRET_KEY must be set where DATABASE_URL is (50 random characters).")
     SECRET_KEY = ensure_secret(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
+
+# What seals webhook secrets in the database: Fernet keys, of which the first seals and all open.
+ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
+if not ENCRYPTION_KEYS:
+    if not IS_EMBEDDED:
+        raise ImproperlyConfigured(
+            "ENCRYPTION_KEYS must be set where DATABASE_URL is (32 random bytes in URL-safe base64)."
+        )
+    ENCRYPTION_KEYS = [ensure_secret(DATA_DIR / "encryption_key", lambda: Fernet.generate_key().decode())]
 
 # The address users and workers reach the platform at: absolute links, hosts and cookies follow it.
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
@@ -223,8 +233,20 @@ SPECTACULAR_SETTINGS = {
         "WorkflowStatus": "jobs.models.Workflow.Status",
         "WorkflowKind": "jobs.models.Workflow.Kind",
         "AttestationStatus": "attestations.models.Attestation.Status",
+        "DeliveryStatus": "webhooks.models.Delivery.Status",
     },
 }
+
+# --- Webhooks --------------------------------------------------------------------------------------
+
+# Targets beside the public internet that deliveries may reach, and whether over plain http.
+WEBHOOK_ALLOWED_NETWORKS = env.list("WEBHOOK_ALLOWED_NETWORKS", default=[])
+WEBHOOK_ALLOW_HTTP = env.bool("WEBHOOK_ALLOW_HTTP", default=False)
+# Certificate authorities in PEM; unset, those that Mozilla trusts (certifi).
+WEBHOOK_CA_FILE = env.str("WEBHOOK_CA_FILE", default="")
+WEBHOOK_RETENTION_DAYS = env.int("WEBHOOK_RETENTION_DAYS", default=30)
+# Whether the caller of /miniapp-gen-mock may ask it to fail, to wait or to answer badly: for demo and tests.
+MINIAPP_MOCK_OBEYS = env.bool("MINIAPP_MOCK_OBEYS", default=False)
 
 # --- Files -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("jobs.urls")),
     path("", include("attestations.urls")),
+    path("", include("webhooks.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 import uuid
+from datetime import datetime
 
 _lock = threading.Lock()
 _last = 0
@@ -23,3 +24,8 @@ def uuid7() -> uuid.UUID:
     millis, counter = stamp >> 12, stamp & 0xFFF
     value = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | secrets.randbits(62)
     return uuid.UUID(int=value)
+
+
+def first_id_of(moment: datetime) -> uuid.UUID:
+    """A UUID that no UUIDv7 made from `moment` on sorts before: time by a primary key's own index."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)

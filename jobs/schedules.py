@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,11 @@ SCHEDULES = [
     Recurring(name="forget-workers", kind="system.forget_workers", minutes=60),
     Recurring(name="forget-idempotency-keys", kind="system.forget_idempotency_keys", minutes=60),
 ]
+
+
+def add_schedules(recurring: Iterable[Recurring]) -> None:
+    """Add the recurring work of an upper floor."""
+    SCHEDULES.extend(recurring)
 
 
 def sync_schedules(**_: Any) -> None:

@@ -18,7 +18,10 @@ work_finished = Signal()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedAttempt:
-    """An attempt of a job that ended, whether or not the job will be tried again."""
+    """An attempt of a job that ended, whether or not the job will be tried again.
+
+    So is told, unattested, of a job that ended without (another) attempt: expired, cancelled in the queue.
+    """
 
     job_id: UUID
     tenant_id: UUID | None
@@ -35,6 +38,9 @@ class FinishedAttempt:
     error: dict[str, Any] | None
     workflow_pk: UUID | None
     workflow_id: str
+    user_id: str
+    trace_id: str
+    request_id: str
     ended_at: datetime
 
 
@@ -45,6 +51,7 @@ class FinishedWorkflow:
     pk: UUID
     tenant_id: UUID
     workflow_id: str
+    user_id: str
     attempt: int
     status: str  # completed, failed or cancelled
     miniapp_req: Any
@@ -52,6 +59,8 @@ class FinishedWorkflow:
     error: dict[str, Any] | None
     total_steps: int
     completed_steps: int
+    trace_id: str
+    request_id: str
     ended_at: datetime
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,14 @@ from django.test import Client
 
 from jobs.models import Tenant
 from tests.factories import make_key, make_tenant
+from tests.receivers import Receiver, answer
+from webhooks.models import Endpoint
+from webhooks.services.endpoints import create_endpoint
 
 pytest_plugins = ["jobs.testing"]
+
+# An endpoint and its secret, at the receiver unless a `url` is given.
+MakeEndpoint = Callable[..., tuple[Endpoint, str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,6 +62,28 @@ def api_as() -> Callable[..., ApiClient]:
 
     def make(owner: Tenant, *scopes: str) -> ApiClient:
         return ApiClient(make_key(owner, *scopes)[1])
+
+    return make
+
+
+@pytest.fixture
+def loopback(settings: Any) -> None:
+    """Deliveries may go to this machine, over plain http."""
+    settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.0/8", "::1/128"]
+    settings.WEBHOOK_ALLOW_HTTP = True
+
+
+@pytest.fixture
+def receiver(loopback: None) -> Iterator[Receiver]:
+    """A client's app that answers 200; `receiver.behaviour` makes it do otherwise."""
+    with Receiver(answer(200)) as server:
+        yield server
+
+
+@pytest.fixture
+def make_endpoint(tenant: Tenant, receiver: Receiver) -> MakeEndpoint:
+    def make(owner: Tenant = tenant, **fields: Any) -> tuple[Endpoint, str]:
+        return create_endpoint(owner, **{"url": receiver.url, **fields})
 
     return make
 

@@ -1,10 +1,42 @@
-"""App config of the top floor."""
+"""App config of the top floor: listens for finished work, to tell of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.apps import AppConfig
+
+from jobs.queue.companions import companion
+from jobs.schedules import Recurring, add_schedules
+from jobs.signals import FinishedAttempt, FinishedWorkflow, work_finished
+
+SCHEDULES = [
+    Recurring(name="match-receipts", kind="webhooks.match_receipts", minutes=1),
+    Recurring(name="forget-messages", kind="webhooks.forget_messages", minutes=60),
+]
 
 
 class WebhooksConfig(AppConfig):
     name = "webhooks"
     verbose_name = "Webhooks"
+
+    def ready(self) -> None:
+        from webhooks.sending.claim import QUEUE
+        from webhooks.sending.loop import send_deliveries
+
+        companion(QUEUE)(send_deliveries)
+        add_schedules(SCHEDULES)
+        work_finished.connect(on_work_finished, dispatch_uid="webhooks")
+
+
+def on_work_finished(
+    *, attempts: Sequence[FinishedAttempt], workflows: Sequence[FinishedWorkflow], **_: Any
+) -> None:
+    """Tell the endpoints, and let what came too early take effect."""
+    from webhooks.services.messages import tell_finished_work
+    from webhooks.services.receipts import apply_waiting_receipts
+
+    tell_finished_work(attempts, workflows)
+    if workflows:
+        apply_waiting_receipts(workflows)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import transaction
 
 from jobs.models import Event, Workflow
+from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
-from jobs.queue.handlers import PermanentError, handler
+from jobs.queue.handlers import NoPayload, PermanentError, handler
+from webhooks.services.matching import match_waiting_receipts
+from webhooks.services.messages import tell_reminder
+from webhooks.services.miniapp import Refused, call_back, find_told
+from webhooks.services.retention import forget_messages, forget_receipts
 
 
 @dataclass(frozen=True)
@@ -20,9 +26,9 @@ class Reminder:
 
 @handler("requests.reminder", payload=Reminder)
 def remind(envelope: JobEnvelope[Reminder]) -> dict[str, str]:
-    """Record that the user of a workflow is due a reminder, unless the user has been told.
+    """Remind the tenant's endpoints of a workflow whose user has not been told yet.
 
-    However often it runs for one job, that is recorded once. Raises PermanentError `workflow_not_found` where
+    However often it runs for one job, that is recorded and told once. Raises PermanentError `workflow_not_found` where
     the job's tenant has no such workflow.
     """
     request_id = envelope.payload.requestId
@@ -34,11 +40,52 @@ def remind(envelope: JobEnvelope[Reminder]) -> dict[str, str]:
             raise PermanentError(f"There is no workflow {request_id!r}.", code="workflow_not_found")
         if workflow.notification_status == Workflow.NotificationStatus.TOLD:
             return {"requestId": request_id, "reminder": "not_needed"}
-        Event.objects.get_or_create(
+        _, is_new = Event.objects.get_or_create(
             tenant_id=workflow.tenant_id,
             job_id=envelope.job_id,
             workflow=workflow,
             type=Event.Type.REMINDER_DUE,
             defaults={"data": {"user_id": workflow.user_id}},
         )
+        if is_new:
+            tell_reminder(workflow, job_pk=envelope.job_id)
     return {"requestId": request_id, "reminder": "due"}
+
+
+@handler("webhooks.forget_messages", payload=NoPayload, queue="webhooks", is_attested=False)
+def forget(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
+    """Delete messages, deliveries and receipts that have been kept long enough."""
+    return {"messages": forget_messages(), "receipts": forget_receipts()}
+
+
+@handler("webhooks.match_receipts", payload=NoPayload, queue="webhooks", is_attested=False)
+def match_receipts(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
+    """Let the calls take effect that came before the workflow they speak of."""
+    return {"matched": match_waiting_receipts()}
+
+
+@dataclass(frozen=True)
+class CallBack:
+    """Of which event: the receipt of what the stand-in for a client's app was told."""
+
+    receipt_id: UUID
+
+
+@handler(
+    "miniapp.call_back",
+    payload=CallBack,
+    queue="webhooks",
+    retry=RetryPolicy(delays=(1, 5, 15, 60)),
+    timeout_seconds=60,
+    is_attested=False,
+)
+def call_back_for_miniapp(envelope: JobEnvelope[CallBack]) -> dict[str, int]:
+    """Tell /api/user_notified what a client's app would; twice is the same call, and so a duplicate.
+
+    Raises PermanentError where another attempt would be of no use.
+    """
+    try:
+        told = find_told(envelope.tenant_id, envelope.payload.receipt_id)
+        return {"status": call_back(told, trace_id=envelope.trace_id)}
+    except Refused as error:
+        raise PermanentError(error.detail, code=error.code) from error

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +12,7 @@ from django.db.models import QuerySet, UUIDField
 from django.http import HttpRequest
 from django.utils import timezone
 
+from jobs.ids import first_id_of
 from jobs.models import Collection, Queue, Tenant, Worker
 from jobs.queue.handlers import registered_kinds
 
@@ -42,11 +42,6 @@ class CreatedFilter(SimpleListFilter):
         if isinstance(queryset.model._meta.pk, UUIDField):
             return queryset.filter(pk__gte=first_id_of(since))
         return queryset.filter(created_at__gte=since)
-
-
-def first_id_of(moment: datetime) -> uuid.UUID:
-    """A UUID that no UUIDv7 made from `moment` on sorts before: time by the primary key's own index."""
-    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 class TenantFilter(SimpleListFilter):

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs.admin.displays import badge, moment, page_url, titled
-from jobs.admin.filters import first_id_of
+from jobs.ids import first_id_of
 from jobs.models import Cluster, Job, Queue, Worker, Workflow
 
 COUNTED_MAX = 1_000  # live jobs

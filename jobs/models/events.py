@@ -20,6 +20,8 @@ class Event(models.Model):
         CANCELLED = "cancelled"  # {"by"}
         RETRIED = "retried"  # {"by", "reason", "before", "after"}
         REMINDER_DUE = "reminder_due"  # {"user_id"}
+        USER_NOTIFIED = "user_notified"  # {"user_id", "notified_at", "method", "receipt_id"}
+        UPSTREAM_ENDED = "upstream_ended"  # {"status", "receipt_id", …}: what an upstream says of a workflow
 
     # The rows an event speaks of exist when it is written and may go before it: no constraint to check.
     tenant = models.ForeignKey(

@@ -12,13 +12,13 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
-from jobs.models import Job
+from jobs.models import Job, Workflow
 from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
 from jobs.queue.outcomes import Outcome, make_error
 from jobs.signals import FinishedAttempt, announce
 from jobs.statements import batch, run
-from jobs.workflows.advance import advance_workflows
+from jobs.workflows.advance import Advance, advance_workflows
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
     with transaction.atomic():
         rows = run("finish", {"outcomes": batch([_row(outcome) for outcome in outcomes])})
         advance = advance_workflows(rows)
-        announce([finished_attempt(row, advance.names) for row in rows], advance.finished)
+        _announce(rows, advance)
         wakeups.announce_on_commit(
             [
                 (row.tenant_id, row.queue, bool(row.service_required))
@@ -91,10 +91,20 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def finished_attempt(row: Any, workflow_names: dict[UUID, str]) -> FinishedAttempt:
-    """Describe a row of finish.sql to the floors above."""
+def _announce(rows: Sequence[Any], advance: Advance, *, is_attested: bool = True) -> None:
+    """Tell the floors above of rows of finish.sql or end_jobs.sql, and of what they meant for workflows."""
+    announce(
+        [finished_attempt(row, advance.workflows, is_attested=is_attested) for row in rows]
+        + [finished_attempt(row, advance.workflows, is_attested=False) for row in advance.stopped],
+        advance.finished,
+    )
+
+
+def finished_attempt(row: Any, workflows: dict[UUID, Workflow], *, is_attested: bool) -> FinishedAttempt:
+    """Describe a row of finish.sql or end_jobs.sql to the floors above."""
     handler = find_handler(row.kind) if row.kind else None
     is_retried = row.status == Job.Status.QUEUED
+    workflow = workflows.get(row.workflow_id)
     return FinishedAttempt(
         job_id=row.id,
         tenant_id=row.tenant_id,
@@ -106,11 +116,14 @@ def finished_attempt(row: Any, workflow_names: dict[UUID, str]) -> FinishedAttem
         worker=row.worker,
         outcome=Job.Status.FAILED.value if is_retried else row.status,
         is_final=not is_retried,
-        is_attested=handler.is_attested if handler else True,
+        is_attested=is_attested and (handler.is_attested if handler else True),
         result=row.result,
         error=row.error,
         workflow_pk=row.workflow_id,
-        workflow_id=workflow_names.get(row.workflow_id, ""),
+        workflow_id=workflow.workflow_id if workflow else "",
+        user_id=workflow.user_id if workflow else "",
+        trace_id=row.trace_id,
+        request_id=row.request_id,
         ended_at=row.ended_at,
     )
 
@@ -120,6 +133,6 @@ def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) 
     ends = [{"id": job.pk, "status": status, "error": error} for job in jobs]
     rows = run("end_jobs", {"ends": batch(ends)})
     advance = advance_workflows(rows)
-    announce([], advance.finished)
+    _announce(rows, advance, is_attested=False)
     wakeups.announce_on_commit(advance.lanes)
     return len(rows)

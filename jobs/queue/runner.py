@@ -33,6 +33,7 @@ from jobs.models import Job
 from jobs.models.jobs import PLATFORM
 from jobs.queue import draining
 from jobs.queue.claim import Lease, claim_in_house, first_in_turn
+from jobs.queue.companions import start_companions
 from jobs.queue.envelope import JobEnvelope, JobStopped
 from jobs.queue.finish import finish
 from jobs.queue.handlers import Handler, PermanentError, find_handler
@@ -300,4 +301,5 @@ def prepare_process(**_: Any) -> None:
     signal.signal(signal.SIGTERM, leave)
     threading.Thread(target=draining.end_with_sentinel, name="orphan-watch", daemon=True).start()
     this_keeper(Conf.CLUSTER_NAME).start()
+    start_companions(Conf.CLUSTER_NAME)
     connection.ensure_connection()

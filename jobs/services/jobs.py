@@ -100,7 +100,11 @@ def _reopen_workflow(job: Job) -> list[Job]:
         return []
     failed = Workflow.objects.filter(pk=job.workflow_id, status=Workflow.Status.FAILED)
     if not failed.update(
-        status=Workflow.Status.RUNNING, attempt=F("attempt") + 1, failed_at=None, error=None
+        status=Workflow.Status.RUNNING,
+        attempt=F("attempt") + 1,
+        failed_at=None,
+        error=None,
+        notification_status=Workflow.NotificationStatus.NONE,  # of this run's end nobody has been told
     ):
         raise InvalidTransition("The job's workflow has not failed, so its job can't run again.")
     steps = Job.objects.filter(workflow=job.workflow_id).exclude(pk=job.pk).order_by("step_index")

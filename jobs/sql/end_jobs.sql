@@ -7,4 +7,5 @@ UPDATE jobs_job j
        cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END
   FROM jsonb_to_recordset(%(ends)s) AS e(id uuid, status text, error jsonb)
  WHERE j.id = e.id AND j.status IN ('waiting', 'queued')
-RETURNING j.id, j.workflow_id, j.status, j.error, j.step_index
+RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.payload, j.ctx, j.attempt, j.worker, j.status, j.result,
+          j.error, j.workflow_id, j.step_index, j.trace_id, j.request_id, statement_timestamp() AS ended_at

@@ -19,8 +19,9 @@ Lane = tuple[UUID | None, str, bool]
 class Advance:
     """What the end of some jobs has meant for their workflows."""
 
-    names: dict[UUID, str] = field(default_factory=dict)  # workflow_id by primary key
+    workflows: dict[UUID, Workflow] = field(default_factory=dict)  # as they were before
     finished: list[FinishedWorkflow] = field(default_factory=list)
+    stopped: list[Any] = field(default_factory=list)  # rows of end_jobs.sql: steps that won't start any more
     lanes: list[Lane] = field(default_factory=list)  # where a next step has been queued
 
 
@@ -45,7 +46,7 @@ def advance_workflows(ended: Sequence[Any]) -> Advance:
         return Advance()
     # Locked in id order, after the jobs: everyone who locks both does it in this order.
     workflows = {w.pk: w for w in Workflow.objects.filter(pk__in=keys).order_by("pk").select_for_update()}
-    advance = Advance(names={key: workflow.workflow_id for key, workflow in workflows.items()})
+    advance = Advance(workflows=workflows)
     final = [row for row in ended if row.workflow_id and row.status != Job.Status.QUEUED]
     if final:
         steps = _steps_of({row.workflow_id for row in final})
@@ -111,7 +112,7 @@ def _write(decision: _Decision, advance: Advance) -> None:
         advance.lanes += [(row.tenant_id, row.queue, bool(row.service_required)) for row in rows]
     if decision.stop:
         ends = [{"id": key, "status": how, "error": why} for key, (how, why) in decision.stop.items()]
-        run("end_jobs", {"ends": batch(ends)})
+        advance.stopped += run("end_jobs", {"ends": batch(ends)})
     if decision.end:
         advance.finished += end_workflows(decision.end)
 
@@ -136,6 +137,7 @@ def end_workflows(
             pk=row.id,
             tenant_id=row.tenant_id,
             workflow_id=row.workflow_id,
+            user_id=row.user_id,
             attempt=row.attempt,
             status=row.status,
             miniapp_req=row.first_req,
@@ -143,6 +145,8 @@ def end_workflows(
             error=row.error,
             total_steps=row.total_steps,
             completed_steps=row.completed_steps,
+            trace_id=row.trace_id,
+            request_id=row.request_id,
             ended_at=row.ended_at,
         )
         for row in rows

@@ -534,7 +534,7 @@ def test_jobs_are_filtered(operator: Client, tenant: Tenant, other_tenant: Tenan
 
 
 def test_the_time_a_job_was_made_is_read_off_its_key(operator: Client, tenant: Tenant) -> None:
-    from jobs.admin.filters import first_id_of
+    from jobs.ids import first_id_of
 
     old = make_job(tenant, id=first_id_of(timezone.now() - timedelta(hours=2)))
     new = make_job(tenant)

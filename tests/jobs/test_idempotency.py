@@ -202,6 +202,10 @@ def test_the_schema_names_the_header_where_it_counts() -> None:
         ("post", "/api/jobs/enqueue/"),
         ("post", "/api/collections/"),
         ("post", "/collections/{collection_id}/generations/"),
+        ("post", "/api/webhook-endpoints/"),
+        ("post", "/api/webhook-endpoints/{endpoint_id}/rotate/"),
+        ("post", "/api/webhook-endpoints/{endpoint_id}/test/"),
+        ("post", "/api/webhook-deliveries/{delivery_id}/redeliver/"),
     }
 
 

@@ -1,0 +1,22 @@
+"""The top floor's records."""
+
+from __future__ import annotations
+
+from webhooks.models.deliveries import Attempt, Delivery, Reason
+from webhooks.models.endpoints import Endpoint
+from webhooks.models.messages import Message
+from webhooks.models.receipts import Receipt
+from webhooks.models.secrets import EndpointSecret, SenderSecret
+from webhooks.models.senders import Sender
+
+__all__ = [
+    "Attempt",
+    "Delivery",
+    "Endpoint",
+    "EndpointSecret",
+    "Message",
+    "Reason",
+    "Receipt",
+    "Sender",
+    "SenderSecret",
+]

@@ -1,0 +1,237 @@
+"""Endpoints: the verbs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from jobs.errors import DomainError, FieldProblem, InvalidInput, InvalidTransition
+from jobs.http import HttpFailure, check_url
+from jobs.models import Tenant
+from jobs.tenancy.sealing import seal, unseal
+from webhooks.events import CHOOSABLE
+from webhooks.models import Delivery, Endpoint, Message
+from webhooks.sending.claim import settle_deliveries
+from webhooks.services.messages import Event, announce_on_commit, write_messages
+from webhooks.services.secrets import rotate_secret
+
+ENDPOINTS_MAX = 20  # of a tenant
+HEADERS_MAX = 20
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,1000}")
+# What is ours to say: who signs, what is sent, and how the message is framed.
+OWN_HEADERS = re.compile(
+    r"webhook-.*|x-webhook-.*|content-.*|traceparent|tracestate|x-request-id|host|connection|keep-alive|te|trailer"
+    r"|transfer-encoding|upgrade|expect|accept-encoding|proxy-.*|cookie",
+    re.IGNORECASE,
+)
+
+
+class TooManyEndpoints(DomainError):
+    """The tenant has as many endpoints as it may."""
+
+    code = "too_many_endpoints"
+
+
+def create_endpoint(tenant: Tenant, *, url: str, **fields: Any) -> tuple[Endpoint, str]:
+    """Add an endpoint and return it with its secret, which nothing can show again.
+
+    `fields` are those of change_endpoint(). Speaks to the name server, so not to be called in a transaction that
+    others wait for. Raises InvalidInput for a URL that nothing is sent to, an unknown type of event or a header
+    that is ours, and TooManyEndpoints.
+    """
+    values = _checked({"url": url, **fields})
+    with transaction.atomic():
+        # Of two who add the last one at once the second waits here.
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        if Endpoint.objects.kept().of_tenant(tenant).count() >= ENDPOINTS_MAX:
+            raise TooManyEndpoints(f"A tenant has {ENDPOINTS_MAX} endpoints at most.")
+        endpoint = Endpoint.objects.create(tenant=tenant, **values)
+        secret = rotate_secret(endpoint)
+    return endpoint, secret
+
+
+def change_endpoint(endpoint: Endpoint, **fields: Any) -> Endpoint:
+    """Change some of `url`, `description`, `event_types`, `headers`, `max_in_flight` and `max_per_minute`.
+
+    Checked as when it was created; what is on its way goes to the URL that it has then. Raises InvalidInput.
+    """
+    values = _checked(fields)
+    if not Endpoint.objects.kept().filter(pk=endpoint.pk).update(**values, updated_at=Now()):
+        raise _deleted()
+    endpoint.refresh_from_db()
+    return endpoint
+
+
+def delete_endpoint(endpoint: Endpoint) -> None:
+    """Remove an endpoint: nothing more is sent to it. Its history stays as long as its messages."""
+    with transaction.atomic():
+        Endpoint.objects.kept().filter(pk=endpoint.pk).update(deleted_at=Now(), sealed_headers="")
+        endpoint.secrets.all().delete()
+        settle_deliveries(endpoint.pk)
+    endpoint.refresh_from_db()
+
+
+def pause_endpoint(endpoint: Endpoint, *, by: str) -> Endpoint:
+    """Hold what is meant for an endpoint until it is resumed. Raises InvalidTransition when it is paused."""
+    with transaction.atomic():
+        running = Endpoint.objects.kept().filter(pk=endpoint.pk, paused_at=None)
+        if not running.update(paused_at=Now(), paused_by=by, updated_at=Now()):
+            raise InvalidTransition("The endpoint is paused already.")
+        settle_deliveries(endpoint.pk)
+    endpoint.refresh_from_db()
+    return endpoint
+
+
+def resume_endpoint(endpoint: Endpoint) -> Endpoint:
+    """Send to an endpoint again that was paused or disabled, with a clean slate.
+
+    What was held while it was paused is sent; what was held since it was disabled waits for recover_deliveries().
+    Raises InvalidTransition when it is neither.
+    """
+    with transaction.atomic():
+        stopped = Endpoint.objects.kept().filter(pk=endpoint.pk).exclude(paused_at=None, disabled_at=None)
+        if not stopped.update(
+            paused_at=None,
+            paused_by="",
+            disabled_at=None,
+            disabled_reason="",
+            failures=0,
+            failing_since=None,
+            breaker_trips=0,
+            breaker_until=None,
+            updated_at=Now(),
+        ):
+            raise InvalidTransition("The endpoint is neither paused nor disabled.")
+        settle_deliveries(endpoint.pk)
+    endpoint.refresh_from_db()
+    return endpoint
+
+
+def send_test(endpoint: Endpoint) -> Delivery:
+    """Send an event of type `webhook.test` to this endpoint alone, once, whatever its state."""
+    _refuse_deleted(endpoint)
+    event = Event(
+        tenant_id=endpoint.tenant_id,
+        type="webhook.test",
+        at=timezone.now(),
+        data={"endpoint_id": str(endpoint.pk), "message": "This is a test of your endpoint."},
+        only_to=endpoint.pk,
+    )
+    with transaction.atomic():
+        write_messages([event])
+        return Delivery.objects.get(message=event.id)
+
+
+def recover_deliveries(endpoint: Endpoint, *, since: datetime | None = None) -> int:
+    """Begin anew with what is held for an endpoint and what has failed (since its message, or of all kept).
+
+    Returns how many deliveries. Raises InvalidTransition while the endpoint is paused or disabled.
+    """
+    _refuse_deleted(endpoint)
+    endpoint.refresh_from_db()
+    if endpoint.state in (Endpoint.State.PAUSED, Endpoint.State.DISABLED):
+        raise InvalidTransition(f"The endpoint is {endpoint.state}: resume it first.")
+    mine = Delivery.objects.filter(endpoint=endpoint, is_manual=False)
+    if since:
+        mine = mine.filter(created_at__gte=since)
+    with transaction.atomic():
+        # Each by the index of its own; together they would walk through all that was ever delivered.
+        count = sum(
+            mine.filter(status=status).update(
+                status=Delivery.Status.PENDING,
+                step=0,
+                next_attempt_at=Now(),
+                held_at=None,
+                failed_at=None,
+                reason="",
+                detail="",
+            )
+            for status in (Delivery.Status.HELD, Delivery.Status.FAILED)
+        )
+        announce_on_commit()
+    return count
+
+
+def redeliver(delivery: Delivery) -> Delivery:
+    """Send a message to its endpoint once more, at once and once, whatever came of it and whatever its state.
+
+    A delivery of its own, with the same `webhook-id` and today's secret; it counts neither for nor against the
+    endpoint. Raises InvalidTransition for an endpoint that was deleted or a message that is no longer kept.
+    """
+    endpoint = Endpoint.objects.get(pk=delivery.endpoint_id)
+    _refuse_deleted(endpoint)
+    with transaction.atomic():
+        if not Message.objects.select_for_update(no_key=True).filter(pk=delivery.message_id).exists():
+            raise InvalidTransition("The message is no longer kept.")
+        again = Delivery.objects.create(
+            tenant_id=delivery.tenant_id,
+            message_id=delivery.message_id,
+            endpoint=endpoint,
+            is_manual=True,
+            next_attempt_at=timezone.now(),
+        )
+        announce_on_commit()
+    return again
+
+
+def headers_of(endpoint: Endpoint) -> list[str]:
+    """The names of the headers sent along; their values are nobody's to read. Raises Unreadable."""
+    return list(json.loads(unseal(endpoint.sealed_headers))) if endpoint.sealed_headers else []
+
+
+def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of these fields; raises InvalidInput naming each that is wrong."""
+    values = dict(fields)
+    problems: list[FieldProblem] = []
+    unknown = [name for name in values.get("event_types", []) if name not in CHOOSABLE]
+    problems += [
+        FieldProblem("/event_types", "unknown_event_type", f"There is no event type {name!r} to choose.")
+        for name in unknown
+    ]
+    if "headers" in values:
+        headers = values.pop("headers")
+        problems += _header_problems(headers)
+        values["sealed_headers"] = seal(json.dumps(headers)) if headers else ""
+    if "url" in values:
+        problems += _url_problems(values["url"])
+    if problems:
+        raise InvalidInput("The endpoint can't be as it is wanted.", errors=problems)
+    return values
+
+
+def _header_problems(headers: Mapping[str, str]) -> list[FieldProblem]:
+    if len(headers) > HEADERS_MAX:
+        return [FieldProblem("/headers", "too_many", f"At most {HEADERS_MAX} headers are sent along.")]
+    problems = []
+    for name, value in headers.items():
+        pointer = f"/headers/{name.replace('~', '~0').replace('/', '~1')}"
+        if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
+            problems.append(FieldProblem(pointer, "invalid", "This is no header of printable ASCII."))
+        elif OWN_HEADERS.fullmatch(name):
+            problems.append(FieldProblem(pointer, "reserved", f"{name} is the platform's to send."))
+    return problems
+
+
+def _url_problems(url: str) -> list[FieldProblem]:
+    try:
+        check_url(url)
+    except HttpFailure as failure:
+        return [FieldProblem("/url", failure.code, failure.detail)]
+    return []
+
+
+def _refuse_deleted(endpoint: Endpoint) -> None:
+    if endpoint.deleted_at is not None:
+        raise _deleted()
+
+
+def _deleted() -> InvalidTransition:
+    return InvalidTransition("The endpoint has been deleted.")

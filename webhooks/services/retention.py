@@ -1,0 +1,46 @@
+"""Forgets messages, with what belongs to them, and receipts, once they are old enough."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from jobs.ids import first_id_of
+from webhooks.models import Attempt, Delivery, Message, Receipt
+
+BATCH = 1_000
+OPEN = [Delivery.Status.PENDING, Delivery.Status.SENDING]
+
+
+def forget_messages() -> int:
+    """Delete messages older than WEBHOOK_RETENTION_DAYS that nobody is still to be told of; how many."""
+    old = Message.objects.filter(pk__lt=_first_kept())
+    is_open = Exists(Delivery.objects.filter(message=OuterRef("pk"), status__in=OPEN))
+    count = 0
+    while keys := list(old.exclude(is_open).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            deliveries = Delivery.objects.filter(message__in=keys)
+            Attempt.objects.filter(delivery__in=deliveries.values("pk")).delete()
+            deliveries.delete()
+            Message.objects.filter(pk__in=keys).delete()
+        count += len(keys)
+    return count
+
+
+def forget_receipts() -> int:
+    """Delete receipts older than WEBHOOK_RETENTION_DAYS; how many."""
+    old = Receipt.objects.filter(pk__lt=_first_kept())
+    count = 0
+    while keys := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        count += Receipt.objects.filter(pk__in=keys).delete()[0]
+    return count
+
+
+def _first_kept() -> UUID:
+    """Ids tell their time: no index on it is needed."""
+    return first_id_of(timezone.now() - timedelta(days=settings.WEBHOOK_RETENTION_DAYS))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import environ
 import psycopg
+from cryptography.fernet import Fernet
 from psycopg import sql
 
 from config.postgres import database_url
@@ -37,6 +38,7 @@ def use_own_database() -> str:
         urlsplit(server)._replace(path=f"/{NAME}").geturl()
     )
     os.environ["SECRET_KEY"] = secrets.token_urlsafe(50)
+    os.environ["ENCRYPTION_KEYS"] = Fernet.generate_key().decode()
     os.environ["LOG_LEVEL"] = "INFO"  # as in production
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     return server
@@ -110,7 +112,10 @@ def query(statement: str, *params: Any) -> tuple[Any, ...]:
 
 def empty_tables() -> None:
     """Forget all work, so that every round meets tables of the same shape; tenants stay."""
-    query("TRUNCATE jobs_job, jobs_workflow, jobs_event, jobs_worker, attestations_attestation CASCADE")
+    query(
+        "TRUNCATE jobs_job, jobs_workflow, jobs_event, jobs_worker, attestations_attestation, webhooks_endpoint, "
+        "webhooks_message, webhooks_delivery, webhooks_attempt, webhooks_sender, webhooks_receipt CASCADE"
+    )
 
 
 def settle_tables() -> None:

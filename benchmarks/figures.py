@@ -36,5 +36,10 @@ FIGURES = {
     "submit_rps": Figure(module="submit", unit="requests/s", at_least=800),
     "submit_p95_ms": Figure(module="submit", unit="ms", at_most=60),
     "submit_ratio_miniapp_req": Figure(module="submit", unit="ratio", at_least=0.9),
+    "inbound_webhook_rps": Figure(module="inbound", unit="requests/s", at_least=600),
+    "delivery_per_s": Figure(module="deliveries", unit="webhooks/s", at_least=500),
+    "delivery_per_s_1_endpoint": Figure(module="deliveries", unit="webhooks/s", at_least=500),
+    "delivery_per_s_100_endpoints": Figure(module="deliveries", unit="webhooks/s", at_least=500),
+    "notify_delay_p50_ms": Figure(module="notify_delay", unit="ms", at_most=50),
     "recovery_s": Figure(module="recovery", unit="s", at_most=40),
 }

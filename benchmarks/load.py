@@ -1,16 +1,18 @@
-"""The load generator, in a process of its own: `python -m benchmarks.load PORT CONNECTIONS SECONDS < request`.
+"""The load generator, in a process of its own: `python -m benchmarks.load PORT CONNECTIONS SECONDS < requests`.
 
-Sends the same request over and over on keep-alive connections, each as soon as the last was answered, and
-prints `{"seconds", "millis": [...], "statuses": {"201": n}}` for the answers that came in time.
+Sends requests, which NUL bytes separate, in turn and over and over on keep-alive connections, each as soon as
+the last was answered, and prints `{"seconds", "millis": [...], "statuses": {"201": n}}` for the answers that came in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -23,9 +25,10 @@ LENGTH = b"content-length:"
 
 @dataclass
 class Tally:
-    """What all connections have seen together."""
+    """What all connections have seen together, and what is to be sent next."""
 
     ends_at: float
+    requests: Iterator[bytes]
     millis: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
 
@@ -33,8 +36,8 @@ class Tally:
 class Connection(asyncio.Protocol):
     """One keep-alive connection with one request under way."""
 
-    def __init__(self, request: bytes, tally: Tally, closed: asyncio.Future[None]) -> None:
-        self._request, self._tally, self._closed = request, tally, closed
+    def __init__(self, tally: Tally, closed: asyncio.Future[None]) -> None:
+        self._tally, self._closed = tally, closed
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,7 +62,7 @@ class Connection(asyncio.Protocol):
     def _send(self) -> None:
         self._answer = b""
         self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._tally.requests))
 
     def _note(self, head: bytes) -> None:
         now = time.perf_counter()
@@ -72,18 +75,18 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def load(port: int, connections: int, seconds: float, request: bytes) -> Tally:
+async def load(port: int, connections: int, seconds: float, requests: list[bytes]) -> Tally:
     """Keep `connections` busy for `seconds`."""
     loop = asyncio.get_running_loop()
-    tally = Tally(ends_at=time.perf_counter() + seconds)
+    tally = Tally(ends_at=time.perf_counter() + seconds, requests=itertools.cycle(requests))
     ends = [loop.create_future() for _ in range(connections)]
     for closed in ends:
-        await loop.create_connection(partial(Connection, request, tally, closed), "127.0.0.1", port)
+        await loop.create_connection(partial(Connection, tally, closed), "127.0.0.1", port)
     await asyncio.gather(*ends)
     return tally
 
 
 if __name__ == "__main__":
     port, connections, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    tally = uvloop.run(load(port, connections, seconds, sys.stdin.buffer.read()))
+    tally = uvloop.run(load(port, connections, seconds, sys.stdin.buffer.read().split(b"\0")))
     print(json.dumps({"seconds": seconds, "millis": tally.millis, "statuses": tally.statuses}))

@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 20.0
 READY_SECONDS = 60.0
 LOG_TAIL_CHARS = 4_000
+NOTHING: dict[str, str] = {}
 
 
 class Process:
@@ -63,6 +64,10 @@ class Process:
         self._popen.wait()
         self._log.close()
 
+    def has_said(self, text: str) -> bool:
+        """Whether its log holds `text`."""
+        return text in self._tail()
+
     def _tail(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-LOG_TAIL_CHARS:]
@@ -79,23 +84,26 @@ def running(*command: str, **env: str) -> Iterator[Process]:
 
 
 @contextmanager
-def cluster(*, workers: int = 2) -> Iterator[Process]:
-    """The cluster of the default queue."""
-    env = {"Q_CLUSTER_NAME": "default", "CLUSTER_WORKERS": str(workers)}
-    with running("manage.py", "qcluster", **env) as process:
+def cluster(
+    queue: str = "default", *, workers: int = 2, settings: Mapping[str, str] = NOTHING
+) -> Iterator[Process]:
+    """The cluster of a queue."""
+    env = {"Q_CLUSTER_NAME": queue, "CLUSTER_WORKERS": str(workers)}
+    with running("manage.py", "qcluster", **env, **settings) as process:
         yield process
 
 
 @contextmanager
 def web() -> Iterator[int]:
     """The web server, once it answers; yields its port."""
-    port = _free_port()
+    port = free_port()
     with running("manage.py", "web", "--port", str(port)) as process:
         process.wait_until(lambda: _is_ready(port), seconds=READY_SECONDS)
         yield port
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

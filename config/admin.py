@@ -22,6 +22,13 @@ NAVIGATION = {
         ("Attestations", "verified", "attestations.Attestation"),
         ("Events", "timeline", "jobs.Event"),
     ],
+    "Webhooks": [
+        ("Endpoints", "webhook", "webhooks.Endpoint"),
+        ("Deliveries", "outgoing_mail", "webhooks.Delivery"),
+        ("Messages", "mail", "webhooks.Message"),
+        ("Receipts", "move_to_inbox", "webhooks.Receipt"),
+        ("Senders", "contact_mail", "webhooks.Sender"),
+    ],
     "Recipes": [("Collections", "auto_stories", "jobs.Collection")],
     "Fleet": [
         ("Queues", "stacks", "jobs.Queue"),

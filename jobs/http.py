@@ -72,8 +72,8 @@ class _Clock:
     address: str = ""
     _lap_at: float = 0.0
 
-    def __post_init__(self) -> None:
-        self._lap_at = self.started_at
+    def begin(self, now: float) -> None:
+        self._lap_at = now
 
     def lap(self, name: str, now: float) -> None:
         self.timings[name] = _milliseconds(now - self._lap_at)
@@ -88,7 +88,6 @@ class _Line(NamedTuple):
 
     connection: httpcore.AsyncHTTP11Connection
     wire: wires.Wire
-    is_reused: bool
 
 
 def check_url(url: str, *, resolve: bool = True) -> None:
@@ -191,6 +190,7 @@ class Client:
         try:
             response = await line.connection.handle_async_request(request)
         except BaseException:
+            # httpcore closes as well, but waits for a lock first and may be cancelled there.
             line.wire.abort()
             raise
         clock.timings["first_byte"] = _milliseconds((line.wire.first_byte_at or asked_at) - asked_at)
@@ -198,6 +198,7 @@ class Client:
 
     async def _open(self, target: Target, clock: _Clock) -> _Line:
         loop = asyncio.get_running_loop()
+        clock.begin(loop.time())
         addresses = await self._resolver.addresses(target)
         clock.lap("dns", loop.time())
         connected = await wires.connect(target, addresses, seconds=self._connect_seconds)
@@ -209,9 +210,7 @@ class Client:
         else:
             wire = await wires.open_wire(connected)
         origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
-        return _Line(
-            httpcore.AsyncHTTP11Connection(origin, wire, keepalive_expiry=self._kept_seconds), wire, False
-        )
+        return _Line(httpcore.AsyncHTTP11Connection(origin, wire, keepalive_expiry=self._kept_seconds), wire)
 
     # Answering.
 

@@ -16,6 +16,7 @@ from jobs.addresses import Address, Network, is_allowed, is_within
 
 URL_MAX_CHARS = 2_048
 HOST_MAX_CHARS = 253
+INTERNAL_MAX_CHARS = 500  # it may quote what the other side sent
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 # Names that mean something inside a network only; what has a single label is completed by a search domain.
@@ -57,7 +58,7 @@ class HttpFailure(Exception):
     ) -> None:
         self.code = code
         self.detail = detail or DETAILS[code]
-        self.internal = internal
+        self.internal = internal[:INTERNAL_MAX_CHARS]
         self.timings = timings or {}
         self.address = address
         super().__init__(f"{code}: {self.detail}")
@@ -154,7 +155,7 @@ def _read_host(parts: SplitResult) -> tuple[str, Address | None]:
     host = parts.hostname or ""
     if "[" in parts.netloc:
         literal = _read_literal(host)
-        if not isinstance(literal, IPv6Address) or literal.scope_id is not None:
+        if not isinstance(literal, IPv6Address):
             raise _refusal("The URL's host is no address.")
         return str(literal), literal
     host = _encode(host.removesuffix("."))

@@ -28,11 +28,11 @@ RESOLVER_THREADS = 32
 ADDRESSES_TRIED = 4
 
 # What a server may send before its status line is complete, and as a body with its framing.
-HEAD_BYTES = 128 * 1024
-BODY_BYTES = 128 * 1024
+HEAD_BYTES = 64 * 1024
+BODY_BYTES = 80 * 1024
 # What is read before anybody takes it; what is parsed before others get their turn.
 BUFFER_BYTES = 64 * 1024
-CHUNK_BYTES = 8 * 1024
+CHUNK_BYTES = 4 * 1024
 
 
 @functools.cache
@@ -245,11 +245,10 @@ async def open_secure_wire(connected: Connected, host: str) -> Wire:
         context = tls_context(settings.WEBHOOK_CA_FILE)
         secure = await loop.start_tls(clear, wire, context, server_hostname=host)
         assert secure is not None
-    except OSError as error:
+    except BaseException as error:
         clear.abort()
-        raise _tls_failure(error, connected.address) from error
-    except BaseException:
-        clear.abort()
+        if isinstance(error, OSError):
+            raise _tls_failure(error, connected.address) from error
         raise
     wire.connection_made(secure)
     return wire

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from jobs.ids import uuid7
 from jobs.models import ApiKey, Cluster, Collection, Event, Job, Queue, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
 from jobs.tenancy.services import create_api_key, create_tenant
+from webhooks.models import Attempt, Delivery, Endpoint, Message, Receipt, Sender
+from webhooks.services.secrets import rotate_secret
 
 _count = itertools.count(1)
 
@@ -152,3 +155,85 @@ def make_cluster(queue: str = "default", **fields: Any) -> Cluster:
 
 def make_silent_cluster(queue: str = "default", **fields: Any) -> Cluster:
     return make_cluster(queue, beat_at=timezone.now() - timedelta(minutes=3), **fields)
+
+
+def make_endpoint(tenant: Tenant, **fields: Any) -> Endpoint:
+    """An endpoint with a secret, that takes everything."""
+    fields = {"url": f"https://hooks-{next(_count)}.example/in", **fields}
+    endpoint = Endpoint.objects.create(tenant=tenant, **fields)
+    rotate_secret(endpoint)
+    return endpoint
+
+
+def make_message(tenant: Tenant, **fields: Any) -> Message:
+    type_ = fields.get("type", "job.completed")
+    body = {"type": type_, "timestamp": "2026-01-01T00:00:00.000Z", "workflow_id": None, "user_id": None}
+    fields = {
+        "type": type_,
+        "body": json.dumps({**body, "data": {}}).encode(),
+        "trace_id": "0" * 31 + "1",
+        **fields,
+    }
+    return Message.objects.create(tenant=tenant, **fields)
+
+
+def make_delivery(endpoint: Endpoint, message: Message | None = None, **fields: Any) -> Delivery:
+    """A delivery in any status, with what that status asks for."""
+    now = timezone.now()
+    asked_for: dict[str, dict[str, Any]] = {
+        "pending": {"next_attempt_at": now},
+        "sending": {"lease_token": uuid7(), "lease_expires_at": now + timedelta(seconds=60)},
+        "delivered": {"delivered_at": now},
+        "failed": {"failed_at": now, "reason": "http_status", "detail": "The endpoint answered 500."},
+        "held": {"held_at": now, "reason": "paused"},
+    }
+    return Delivery.objects.create(
+        tenant=endpoint.tenant,
+        endpoint=endpoint,
+        message=message or make_message(endpoint.tenant),
+        **{**asked_for[fields.get("status", "pending")], **fields},
+    )
+
+
+def make_attempt(delivery: Delivery, **fields: Any) -> Attempt:
+    """An attempt at `delivery` that was answered with 200, unless it is said otherwise."""
+    fields = {
+        "number": 1,
+        "outcome": Attempt.Outcome.DELIVERED,
+        "status_code": 200,
+        "started_at": timezone.now(),
+        "duration_ms": 12,
+        **fields,
+    }
+    return Attempt.objects.create(
+        tenant=delivery.tenant,
+        delivery=delivery,
+        endpoint=delivery.endpoint,
+        url=delivery.endpoint.url,
+        **fields,
+    )
+
+
+def make_sender(tenant: Tenant, **fields: Any) -> Sender:
+    """A sender with a secret."""
+    sender = Sender.objects.create(tenant=tenant, **{"name": f"sender {next(_count)}", **fields})
+    rotate_secret(sender)
+    return sender
+
+
+def make_receipt(sender: Sender | None, **fields: Any) -> Receipt:
+    """A call of this sender that was applied; without one, a call that was refused."""
+    digest = f"{next(_count):064x}"
+    became = {"state": "applied", "applied_at": timezone.now()} if sender else {"state": "refused"}
+    fields = {
+        "tenant": sender.tenant if sender else None,
+        "path": Receipt.Path.USER_NOTIFIED,
+        "key": digest if sender else "",
+        "digest": digest,
+        "body": {},
+        "size": 2,
+        "trace_id": "0" * 31 + "1",
+        **became,
+        **fields,
+    }
+    return Receipt.objects.create(sender=sender, **fields)

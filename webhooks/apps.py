@@ -34,8 +34,8 @@ def on_work_finished(
     *, attempts: Sequence[FinishedAttempt], workflows: Sequence[FinishedWorkflow], **_: Any
 ) -> None:
     """Tell the endpoints, and let what came too early take effect."""
+    from webhooks.services.matching import apply_waiting_receipts
     from webhooks.services.messages import tell_finished_work
-    from webhooks.services.receipts import apply_waiting_receipts
 
     tell_finished_work(attempts, workflows)
     if workflows:

@@ -13,7 +13,7 @@ from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, PermanentError, handler
 from webhooks.services.matching import match_waiting_receipts
 from webhooks.services.messages import tell_reminder
-from webhooks.services.miniapp import Refused, call_back, find_told
+from webhooks.services.miniapp import call_back, find_told
 from webhooks.services.retention import forget_messages, forget_receipts
 
 
@@ -82,10 +82,7 @@ class CallBack:
 def call_back_for_miniapp(envelope: JobEnvelope[CallBack]) -> dict[str, int]:
     """Tell /api/user_notified what a client's app would; twice is the same call, and so a duplicate.
 
-    Raises PermanentError where another attempt would be of no use.
+    Raises Refused where another attempt would be of no use.
     """
-    try:
-        told = find_told(envelope.tenant_id, envelope.payload.receipt_id)
-        return {"status": call_back(told, trace_id=envelope.trace_id)}
-    except Refused as error:
-        raise PermanentError(error.detail, code=error.code) from error
+    told = find_told(envelope.tenant_id, envelope.payload.receipt_id)
+    return {"status": call_back(told, trace_id=envelope.trace_id)}

@@ -16,6 +16,7 @@ from rest_framework.exceptions import APIException, ParseError, UnsupportedMedia
 from rest_framework.renderers import JSONRenderer
 
 from config.problems import problem_answer
+from config.tracing import bind_fields
 from jobs.api.errors import problem_response
 from jobs.api.parsers import BodyTooLarge, parse_json, read_body
 from jobs.errors import DomainError, InvalidInput
@@ -117,6 +118,7 @@ def _accept(request: HttpRequest, incoming: Incoming) -> Call:
     sender = _verified(request.headers, incoming.body, request.GET.get("sender"))
     if sender is None:
         raise SignatureInvalid("The signature is missing or wrong.")
+    bind_fields(tenantId=str(sender.tenant_id), actorId=f"sender:{sender.name}")
     if request.content_type != "application/json":
         raise UnsupportedMediaType(request.content_type or "")
     content = parse_json(incoming.body)

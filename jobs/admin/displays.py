@@ -43,6 +43,20 @@ BADGES = {
     "altered": ("bad", "gpp_bad"),
     "active": ("good", "check_circle"),
     "inactive": ("off", "block"),
+    "pending": ("soon", "schedule_send"),
+    "sending": ("busy", "send"),
+    "held": ("warn", "front_hand"),
+    "by hand": ("idle", "touch_app"),
+    "unknown": ("warn", "question_mark"),
+    "resting": ("warn", "bedtime"),
+    "failing": ("bad", "trending_down"),
+    "disabled": ("bad", "power_off"),
+    "deleted": ("off", "delete"),
+    "applied": ("good", "done_all"),
+    "ignored": ("idle", "do_not_disturb_on"),
+    "refused": ("bad", "gpp_bad"),
+    "current": ("good", "key"),
+    "expiring": ("warn", "timer"),
 }
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 

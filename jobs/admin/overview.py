@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs.admin.displays import badge, moment, page_url, titled
+from jobs.admin.sections import overview_warnings
 from jobs.ids import first_id_of
 from jobs.models import Cluster, Job, Queue, Worker, Workflow
 
@@ -29,7 +30,8 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     return {
         **context,
         "warnings": (_paused_queues() if may_see["queue"] else [])
-        + (_silent_clusters() if may_see["cluster"] else []),
+        + (_silent_clusters() if may_see["cluster"] else [])
+        + [row for warn in overview_warnings for row in warn(request)],
         "tiles": (_job_tiles() if may_see["job"] else []) + (_worker_tiles() if may_see["worker"] else []),
         "workflows": _latest_workflows() if may_see["workflow"] else None,
         "failures": _latest_failures() if may_see["job"] else None,

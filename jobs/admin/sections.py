@@ -1,8 +1,9 @@
-"""What upper floors add to the pages of jobs and workflows, which know nothing of them."""
+"""What upper floors add to the pages of jobs and workflows and to the overview, which know nothing of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -12,3 +13,5 @@ from jobs.models import Job, Workflow
 # A section gives its HTML, empty for an account that may not see it. `admin/` modules of upper floors append.
 job_sections: list[Callable[[HttpRequest, Job], SafeString | str]] = []
 workflow_sections: list[Callable[[HttpRequest, Workflow], SafeString | str]] = []
+# Rows under "Needs attention", as templates/admin/parts/rows.html takes them; none for an account that may not see.
+overview_warnings: list[Callable[[HttpRequest], list[dict[str, Any]]]] = []

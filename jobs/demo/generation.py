@@ -34,6 +34,7 @@ COLLECTION = {
         },
     ],
 }
+APP = "the demo's app"
 POLL_SECONDS = 0.25
 
 
@@ -80,6 +81,29 @@ class Client:
             time.sleep(POLL_SECONDS)
         raise DemoFailed(f"{workflow_id} has not ended within {within_seconds:.0f} s.")
 
+    def replace_endpoint(self, url: str) -> str:
+        """Register the demo's app, in place of that of an earlier run; the secret it is called with."""
+        for old in self._call("GET", "/api/webhook-endpoints")["results"]:
+            if old["description"] == APP:
+                self._call("DELETE", f"/api/webhook-endpoints/{old['id']}")
+        endpoint = {"url": url, "description": APP, "event_types": ["workflow.completed", "workflow.failed"]}
+        return str(self._call("POST", "/api/webhook-endpoints", endpoint)["secret"])
+
+    def watch_notification(self, workflow_id: str, *, within_seconds: float) -> dict[str, Any]:
+        """The workflow once its user has been told; raises DemoFailed when that takes too long."""
+        end = time.monotonic() + within_seconds
+        while time.monotonic() < end:
+            workflow: dict[str, Any] = self._call("GET", f"/api/workflows/{workflow_id}")
+            if workflow["notification_status"] == "told":
+                return workflow
+            time.sleep(POLL_SECONDS)
+        raise DemoFailed(f"After {within_seconds:.0f} s: {workflow['notification_status']}, and not told.")
+
+    def deliveries(self, workflow_id: str) -> list[dict[str, Any]]:
+        """Each webhook that told of the workflow, with its attempts."""
+        page = self._call("GET", f"/api/webhook-deliveries?workflow_id={workflow_id}")
+        return [self._call("GET", f"/api/webhook-deliveries/{item['id']}") for item in page["results"]]
+
     def attestations(self, workflow_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._call("GET", f"/api/workflows/{workflow_id}/all-attestations")[
             "attestations"
@@ -97,11 +121,14 @@ class Client:
         answer = self._http.request(method, path, json=body)
         if answer.status_code >= 400:
             raise DemoFailed(f"{method} {path} answered {answer.status_code}: {answer.text}")
-        return answer.json()
+        return answer.json() if answer.content else None
 
 
-def check_evidence(workflow: dict[str, Any], attestations: list[dict[str, Any]]) -> None:
-    """Every link: the workflow completed, its attempts and its run attested, the request in each attestation.
+def check_evidence(
+    workflow: dict[str, Any], attestations: list[dict[str, Any]], deliveries: list[dict[str, Any]]
+) -> None:
+    """Every link: the workflow completed, its attempts and its run attested, the request in each attestation,
+    its webhook delivered.
 
     Raises DemoFailed naming the link that is missing.
     """
@@ -116,3 +143,5 @@ def check_evidence(workflow: dict[str, Any], attestations: list[dict[str, Any]])
         raise DemoFailed("An attestation does not carry the user's request.")
     if not workflow["outputs"]:
         raise DemoFailed("The workflow has no output.")
+    if [(item["type"], item["status"]) for item in deliveries] != [("workflow.completed", "delivered")]:
+        raise DemoFailed("The webhook has not been delivered.")

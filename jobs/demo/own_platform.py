@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cryptography.fernet import Fernet
 from django.conf import settings
 
 from config.postgres import EmbeddedServer, database_url, release
@@ -104,6 +105,7 @@ def _planned(folder: Path, database: str) -> OwnPlatform:
         "DATABASE_URL": database,
         "DATABASE_DIRECT_URL": database,
         "SECRET_KEY": secrets.token_urlsafe(50),
+        "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "PUBLIC_URL": url,
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "LOG_LEVEL": "INFO",  # the cluster's line about each job is part of the evidence

@@ -53,7 +53,11 @@ class Screen:
             self.say(f"{job['step_name']}: {job['status']}")
 
     def evidence(
-        self, workflow: dict[str, Any], attestations: list[dict[str, Any]], pictures: list[str]
+        self,
+        workflow: dict[str, Any],
+        attestations: list[dict[str, Any]],
+        deliveries: list[dict[str, Any]],
+        pictures: list[str],
     ) -> None:
         """Everything that the run has left; each attestation key on a line of its own, unwrapped."""
         table = Table("", "", show_header=False, title="Evidence", title_justify="left")
@@ -66,6 +70,11 @@ class Screen:
             for job in workflow["jobs"]
         ]
         rows += [("picture", path) for path in pictures]
+        rows += [
+            (f"webhook {item['type']}", f"{item['status']}, {_attempts(item['attempts'])}")
+            for item in deliveries
+        ]
+        rows += [("user told", f"{workflow['user_id']}  {workflow['notification_status']}")]
         rows += [("trace id", workflow["trace_id"])]
         for name, value in rows:
             if self.console.is_terminal:
@@ -77,6 +86,13 @@ class Screen:
             self.say("Attestations")
         for attestation in attestations:
             self.say(attestation["attestation_key"])
+
+
+def _attempts(attempts: list[dict[str, Any]]) -> str:
+    """Each attempt by its answer and how long it took."""
+    return ", then ".join(
+        f"{item['status_code'] or item['reason']} in {item['duration_ms']} ms" for item in attempts
+    )
 
 
 def _bars(console: Console) -> Progress:

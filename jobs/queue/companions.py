@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 
 from jobs.queue import draining
 
@@ -22,6 +23,7 @@ RESTART_AFTER_SECONDS = 1.0
 Companion = Callable[[Callable[[], bool]], None]
 
 _companions: dict[str, list[Companion]] = defaultdict(list)
+_process_ends = threading.Event()
 
 
 def companion(queue: str) -> Callable[[Companion], Companion]:
@@ -36,13 +38,27 @@ def companion(queue: str) -> Callable[[Companion], Companion]:
 
 def start_companions(queue: str) -> None:
     """Start those of `queue` in this process, which ends only after them."""
-    for run in _companions[queue]:
-        threading.Thread(target=_keep_up, args=[run], name=run.__name__, daemon=False).start()
+    threads = [
+        threading.Thread(target=_keep_up, args=[run], name=run.__name__, daemon=True)
+        for run in _companions[queue]
+    ]
+    for thread in threads:
+        thread.start()
+    if threads:
+        # Run when the process's own function has returned, for whatever reason; a thread that is merely waited
+        # for at the interpreter's end could hand nothing to an executor any more.
+        Finalize(None, _end, args=[threads], exitpriority=100)
 
 
 def is_over() -> bool:
-    """Whether this process is to take up nothing more, or has already come to its end."""
-    return draining.has_begun() or not threading.main_thread().is_alive()
+    """Whether this process is to take up nothing more."""
+    return draining.has_begun() or _process_ends.is_set()
+
+
+def _end(threads: list[threading.Thread]) -> None:
+    _process_ends.set()
+    for thread in threads:
+        thread.join()
 
 
 def _keep_up(run: Companion) -> None:

@@ -178,16 +178,24 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process of this host lives, and is more than what a killed one leaves for its parent to read."""
+    return bool(_parent_of(pid)) if _PROC.exists() else is_alive(pid)
+
+
 def is_child(pid: int, parent_pid: int) -> bool:
     """Whether a process lives and is this parent's; without /proc only whether it lives."""
-    if not _PROC.exists():
-        return is_alive(pid)
+    return _parent_of(pid) == parent_pid if _PROC.exists() else is_alive(pid)
+
+
+def _parent_of(pid: int) -> int | None:
+    """The parent of a running process, by /proc."""
     try:
         # The name, in brackets, may hold anything; state and parent follow it.
         state, parent, *_ = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return False
-    return state != "Z" and int(parent) == parent_pid
+        return None
+    return int(parent) if state not in ("Z", "X") else None
 
 
 def is_cluster(pid: int) -> bool:

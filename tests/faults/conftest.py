@@ -139,6 +139,7 @@ class Platform:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+            process.wait()
         postgres.release(self.folder)
 
 

@@ -16,22 +16,29 @@ from attestations.models import Attestation
 from config.admin import NAVIGATION
 from jobs.models import ApiKey, Cluster, Collection, Event, Job, Queue, Tenant, Worker, Workflow
 from tests.factories import (
+    make_attempt,
     make_attestation,
     make_cluster,
     make_collection,
+    make_delivery,
+    make_endpoint,
     make_event,
     make_job,
     make_key,
     make_operator,
+    make_receipt,
+    make_sender,
     make_service,
     make_superuser,
     make_user,
     make_worker,
     make_workflow,
 )
+from webhooks.models import Delivery, Endpoint, Message, Receipt, Sender
 
-RECORDS = {Job, Workflow, Event, Worker, Cluster, Attestation}  # what the platform alone writes
-ADDED = {Tenant, ApiKey, Collection, Queue, User, Group}
+# What the platform alone writes.
+RECORDS = {Job, Workflow, Event, Worker, Cluster, Attestation, Delivery, Message, Receipt}
+ADDED = {Tenant, ApiKey, Collection, Queue, Endpoint, Sender, User, Group}
 DELETED = {Collection, Queue, Cluster, User, Group}
 
 Rows = dict[type[Model], Model]
@@ -42,6 +49,9 @@ def rows(tenant: Tenant) -> Rows:
     """One row of each registered model, which an action would have something to do with."""
     workflow = make_workflow(tenant)
     job = make_job(tenant, service_required="artgen", workflow=workflow, step_index=0)
+    delivery = make_delivery(make_endpoint(tenant), status="failed")
+    make_attempt(delivery)
+    sender = make_sender(tenant)
     found: list[Model] = [
         tenant,
         workflow,
@@ -53,6 +63,11 @@ def rows(tenant: Tenant) -> Rows:
         make_service("artgen"),
         make_collection(tenant),
         make_key(tenant)[0],
+        delivery.endpoint,
+        delivery.message,
+        delivery,
+        sender,
+        make_receipt(sender),
         make_user("bystander"),
         Group.objects.create(name="operators"),
     ]

@@ -385,7 +385,7 @@ def test_the_overview_costs_the_same_however_much_there_is(
 ) -> None:
     make_rows(tenant, count)
 
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(13):
         shown(operator, reverse("admin:index"))
 
 
@@ -396,10 +396,11 @@ def test_pages_cost_a_fixed_number_of_queries(
     make_attestation(job)
     assert job.workflow
 
-    # Session, account, job with all it belongs to, whether its queue is paused, events, attestations.
-    with django_assert_num_queries(6):
+    # Session, account, job with all it belongs to, whether its queue is paused, events, attestations,
+    # deliveries.
+    with django_assert_num_queries(7):
         shown(operator, page_of(job))
-    with django_assert_num_queries(6):  # and here the steps
+    with django_assert_num_queries(8):  # and here the steps and receipts
         shown(operator, page_of(job.workflow))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connections, transaction
 from django.utils import timezone
 
 from jobs.models import Event, Tenant, Workflow
@@ -14,11 +17,12 @@ from jobs.queue.finish import finish
 from jobs.queue.outcomes import Outcome
 from jobs.signals import FinishedWorkflow
 from jobs.testing import RunJobs
-from tests.factories import make_job, make_workflow
+from tests.factories import make_job, make_tenant, make_workflow
 from tests.jobs.test_finish import lease_of
 from tests.webhooks.calls import NOTIFIED, RECEIPT_FIELDS, make_sender, send
 from webhooks.models import Receipt
-from webhooks.services.receipts import apply_waiting_receipts
+from webhooks.services import matching
+from webhooks.services.matching import apply_waiting_receipts, match_waiting_receipts
 
 EVALUATED: dict[str, Any] = {
     "is_cleanup_evaluated": True,
@@ -231,6 +235,90 @@ def test_it_is_applied_in_the_transaction_that_ends_the_workflow(tenant: Tenant,
     workflow.refresh_from_db()
     assert (workflow.status, workflow.notification_status) == ("completed", "told")
     assert_settled("applied")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_notice_that_comes_while_the_workflow_ends_is_not_lost() -> None:
+    tenant = make_tenant()
+    workflow = make_workflow(tenant, user_id="user-1")
+    _, secret = make_sender(tenant)
+    states: list[str] = []
+
+    def notify() -> None:
+        try:
+            states.append(send(NOTIFIED, notice_of(workflow), secret).json()["state"])
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=notify)
+    with transaction.atomic():
+        Workflow.objects.filter(pk=workflow.pk).update(status="completed", completed_at=timezone.now())
+        thread.start()
+        time.sleep(0.3)  # it has come, and waits for the outcome of this
+        assert not states
+        apply_waiting_receipts([finished(workflow)])
+    thread.join()
+
+    workflow.refresh_from_db()
+    assert (states, workflow.notification_status) == (["applied"], "told")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_ends_a_workflow_does_not_wait_for_who_matches_its_receipts() -> None:
+    """The matching would wait for the workflow in its turn, and neither would ever go on."""
+    tenant = make_tenant()
+    workflow = make_workflow(tenant, user_id="user-1")
+    send(NOTIFIED, notice_of(workflow), make_sender(tenant)[1])
+    is_locked, is_ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                Receipt.objects.select_for_update().get()
+                is_locked.set()
+                is_ended.wait(5)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    is_locked.wait(5)
+    with transaction.atomic():
+        end(workflow)
+    assert_settled("waiting")
+    is_ended.set()
+    thread.join()
+    assert match_waiting_receipts() == 1
+    assert_settled("applied")
+
+
+def test_a_receipt_that_can_not_be_read_any_more_keeps_no_workflow_from_ending(
+    tenant: Tenant, secret: str
+) -> None:
+    workflow = make_workflow(tenant, user_id="user-1")
+    send(NOTIFIED, notice_of(workflow), secret)
+    Receipt.objects.update(body={"$removed": "base64"})
+
+    end(workflow)
+
+    assert_settled("ignored", "unreadable")
+    assert (workflow.status, workflow.notification_status) == ("completed", "none")
+
+
+def test_more_receipts_than_a_batch_are_left_to_the_recurring_job(
+    tenant: Tenant, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "MATCH_BATCH", 2)
+    workflow = make_workflow(tenant, user_id="user-1")
+    for number in range(7):
+        send(NOTIFIED, notice_of(workflow, number=number), secret)
+
+    end(workflow)
+
+    assert Receipt.objects.filter(state="waiting").count() == 5
+    assert match_waiting_receipts() == 5
+    states = list(Receipt.objects.order_by("pk").values_list("state", flat=True))
+    assert states == ["applied"] + ["ignored"] * 6
 
 
 def test_of_two_that_wait_one_tells(tenant: Tenant, secret: str) -> None:

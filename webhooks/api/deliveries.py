@@ -17,6 +17,8 @@ from rest_framework.views import APIView
 from jobs.api.idempotency import idempotent
 from jobs.api.jobs import key_of
 from jobs.api.pagination import asked_filters
+from jobs.errors import InvalidInput
+from jobs.models import Workflow
 from webhooks.models import Attempt, Delivery, Message
 from webhooks.services.endpoints import redeliver
 from webhooks.services.explanations import explain
@@ -136,9 +138,10 @@ class MessageList(ListAPIView[Message]):
 
     def get_queryset(self) -> QuerySet[Message]:
         asked = asked_filters(Message, self.request.query_params, self.filters)
-        return Message.objects.of_tenant(key_of(self.request).tenant).filter(**asked)
+        mine = Message.objects.of_tenant(key_of(self.request).tenant).filter(**asked)
+        return mine.filter(**_of_asked_workflow(self.request, "workflow"))
 
-    @extend_schema(parameters=[OpenApiParameter(name, str) for name in filters])
+    @extend_schema(parameters=[OpenApiParameter(name, str) for name in (*filters, "workflow_id")])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
@@ -165,9 +168,10 @@ class DeliveryList(ListAPIView[Delivery]):
 
     def get_queryset(self) -> QuerySet[Delivery]:
         asked = asked_filters(Delivery, self.request.query_params, self.filters)
-        return deliveries_of(self.request).filter(**asked)
+        mine = deliveries_of(self.request).filter(**asked)
+        return mine.filter(**_of_asked_workflow(self.request, "message__workflow"))
 
-    @extend_schema(parameters=[OpenApiParameter(name, str) for name in filters])
+    @extend_schema(parameters=[OpenApiParameter(name, str) for name in (*filters, "workflow_id")])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
@@ -196,6 +200,18 @@ class Redeliver(APIView):
         again = redeliver(get_object_or_404(deliveries_of(request), pk=delivery_id))
         headers = {"Location": reverse("webhook-delivery", args=[again.pk])}
         return Response(DeliverySerializer(again).data, status=status.HTTP_201_CREATED, headers=headers)
+
+
+def _of_asked_workflow(request: Request, field: str) -> dict[str, Any]:
+    """The filter for `?workflow_id=`, the client's own name of a workflow: what tells of it and of its jobs."""
+    name = request.query_params.get("workflow_id")
+    if name is None:
+        return {}
+    if "\0" in name:
+        raise InvalidInput.at("/workflow_id", "invalid", "Text may hold no NUL.")
+    named = Workflow.objects.of_tenant(key_of(request).tenant).filter(workflow_id=name)
+    # Looked up first: so the list goes along the index of that workflow.
+    return {f"{field}__in": list(named.values_list("pk", flat=True))}
 
 
 def deliveries_of(request: Request) -> QuerySet[Delivery]:

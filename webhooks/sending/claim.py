@@ -15,13 +15,14 @@ from django.utils import timezone
 from jobs.statements import batch, run
 from webhooks.models import Delivery, Endpoint, Reason
 from webhooks.sending.attempts import Outcome
+from webhooks.sending.workers import is_known_dead
 from webhooks.services.messages import SQL, Event, Takers, announce_on_commit, iso, write_messages
 
 logger = logging.getLogger(__name__)
 
 QUEUE = "webhooks"
 # Longer than an attempt can take and be stored: nobody else sends what is still being sent.
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 30.0
 # One lock for all who claim: what is counted under it stays so.
 CLAIM_LOCK = 0x_AFF1_DA71
 # A delivery whose sending process was lost so often is given up: it may be what ends them.
@@ -50,8 +51,20 @@ def sweep_deliveries() -> int:
     detail = "The process that sent it ended before the outcome was known; it is sent again."
     with transaction.atomic():
         _lock_claims()
-        limits = {"lease_seconds": LEASE_SECONDS, "attempts_max": ATTEMPTS_MAX, "detail": detail}
-        return len(run("sweep_deliveries", limits, folder=SQL))
+        sending = Delivery.objects.filter(status=Delivery.Status.SENDING).order_by()
+        workers = sending.values_list("worker", flat=True).distinct()
+        return len(
+            run(
+                "sweep_deliveries",
+                {
+                    "dead": [worker for worker in workers if is_known_dead(worker)],
+                    "lease_seconds": LEASE_SECONDS,
+                    "attempts_max": ATTEMPTS_MAX,
+                    "detail": detail,
+                },
+                folder=SQL,
+            )
+        )
 
 
 def settle_deliveries(endpoint_id: UUID | None = None) -> int:

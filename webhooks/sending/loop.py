@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,6 @@ import uvloop
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from config.logging import HOSTNAME
 from config.longpoll import Hub
 from jobs.http import Client
 from webhooks.sending.attempts import Outcome, attempt
@@ -30,6 +28,7 @@ from webhooks.sending.claim import (
     settle_deliveries,
     sweep_deliveries,
 )
+from webhooks.sending.workers import this_worker
 from webhooks.services.messages import TOPIC
 
 logger = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Sending:
     """The state of one sending process."""
 
     def __init__(self, is_over: Callable[[], bool]) -> None:
-        self.worker = f"{QUEUE}@{HOSTNAME}:{os.getpid()}"
+        self.worker = this_worker(QUEUE)
         self._is_over = is_over
         self._client = Client()
         self._hub = Hub(settings.DATABASE_DIRECT_URL)
@@ -72,7 +71,7 @@ class Sending:
         finally:
             await self._hub.close()
             await self._client.close()
-            await self._in_database(connection.close)
+            await self._in_database(_disconnect)
             self._database.shutdown()
 
     async def _turn(self) -> bool:
@@ -84,7 +83,7 @@ class Sending:
         except (OperationalError, InterfaceError):
             logger.warning("deliveries not stored or claimed yet", exc_info=True)
             self._outcomes[:0] = outcomes
-            await self._in_database(connection.close)
+            await self._in_database(_disconnect)
             await asyncio.sleep(AWAY_SECONDS)
             return True
         for row in rows:
@@ -94,7 +93,9 @@ class Sending:
         return bool(self._outcomes) or (bool(rows) and len(rows) == room)
 
     async def _attempt(self, row: Any) -> None:
-        self._outcomes.append(await attempt(row, self._client))
+        outcome = await attempt(row, self._client)
+        # Looked up only now: while it waited, a turn has taken the list that there was.
+        self._outcomes.append(outcome)
         self._changed.set()
 
     def _store_and_claim(self, outcomes: list[Outcome], room: int) -> list[Any]:
@@ -121,6 +122,11 @@ class Sending:
 
     async def _in_database(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._database, work)
+
+
+def _disconnect() -> None:
+    # Looked up in here: each thread has a connection of its own.
+    connection.close()
 
 
 def send_due(*, room: int = IN_FLIGHT_MAX) -> int:

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from jobs.errors import InvalidInput
 from jobs.models import Event, Workflow
 from jobs.signals import FinishedWorkflow
 from webhooks.models import Receipt
@@ -25,7 +26,7 @@ from webhooks.notices import UserNotice, read_upstream_notice, read_user_notice
 
 # How much earlier than a rerun's end its user may have been told of it, for clocks differ.
 CLOCK_LEEWAY = timedelta(minutes=5)
-MATCH_BATCH = 1_000
+MATCH_BATCH = 100  # each may have a megabyte to say
 OUTPUTS_MAX_BYTES = 16 * 1024
 
 UNTOLD = [status for status in Workflow.NotificationStatus if status != Workflow.NotificationStatus.TOLD]
@@ -57,13 +58,13 @@ def apply_receipt(receipt: Receipt) -> None:
 def apply_waiting_receipts(workflows: Sequence[FinishedWorkflow]) -> None:
     """Let the receipts that wait for these workflows take effect, in the transaction that ended them.
 
-    One SELECT where none waits. What another transaction is at is left to match_waiting_receipts().
+    One SELECT where none waits. What another transaction is at, and what is more than a batch, is left to
+    match_waiting_receipts().
     """
     keys: list[WorkflowKey] = [(workflow.tenant_id, workflow.workflow_id) for workflow in workflows]
     if not keys:
         return
-    waiting = _waiting().filter(_names(keys, "workflow_name"))
-    if receipts := list(waiting):
+    if receipts := list(_waiting().filter(_names(keys, "workflow_name"))[:MATCH_BATCH]):
         _settle(receipts, _lock_workflows(receipts))
 
 
@@ -148,7 +149,11 @@ def _note(receipt: Receipt, workflow: Workflow | None, verdict: Verdict) -> None
 def _judge(receipt: Receipt, workflow: Workflow | None) -> Verdict:
     if workflow is None:
         return Verdict(Receipt.State.WAITING)
-    return _JUDGES[Receipt.Path(receipt.path)](receipt, workflow)
+    try:
+        return _JUDGES[Receipt.Path(receipt.path)](receipt, workflow)
+    except InvalidInput:
+        # It was read when it came; if that has changed since, it is not to keep a workflow from ending.
+        return _ignored("unreadable")
 
 
 def _judge_user_notice(receipt: Receipt, workflow: Workflow) -> Verdict:

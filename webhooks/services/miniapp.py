@@ -21,10 +21,8 @@ class Refused(DomainError):
     code = "call_back_refused"
 
 
-class CallBackFailed(DomainError):
-    """The call was answered with an error that may pass."""
-
-    code = "call_back_failed"
+class CallBackFailed(Exception):
+    """The call was answered with an error that may pass: no DomainError, for the queue would not try again."""
 
 
 def find_told(tenant_id: UUID | None, receipt_id: UUID) -> Receipt:

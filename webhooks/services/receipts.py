@@ -1,12 +1,13 @@
 """Receipts: one for each call that comes in, written in the transaction of its effect.
 
 A call that comes again is answered with the first receipt and changes nothing: what makes it the same is its
-`webhook-id` where that is signed, and its body where it has none. Calls that are refused leave receipts too, of
-which the newest are kept.
+`webhook-id`, and its body where one of the two has no id: a replay may have lost it. Calls that are refused
+leave receipts too, of which the newest are kept.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import threading
@@ -24,19 +25,7 @@ from config.tracing import current_trace
 from jobs.queue.enqueue import enqueue_job
 from webhooks.models import Receipt, Sender
 from webhooks.notices import AppNotice, read_app_notice, read_upstream_notice, read_user_notice
-from webhooks.services.matching import apply_receipt, apply_waiting_receipts
-
-__all__ = [
-    "Call",
-    "Incoming",
-    "Taken",
-    "apply_waiting_receipts",
-    "store_refusal",
-    "take_app_notice",
-    "take_refusal",
-    "take_upstream_notice",
-    "take_user_notice",
-]
+from webhooks.services.matching import apply_receipt
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +48,7 @@ class Incoming:
     headers: Mapping[str, str]  # those that may be kept
     remote_address: str
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         return "" if self.body is None else hashlib.sha256(self.body).hexdigest()
 
@@ -97,7 +86,6 @@ def take_upstream_notice(call: Call) -> Taken:
 def take_app_notice(call: Call) -> Taken:
     """Take an event as a client's app would, and call back where there is somebody to tell. Raises InvalidInput."""
     notice = read_app_notice(call.content)
-
     apply = _call_back if _tells_a_user(notice) else _keep
     return _take_once(call, apply, workflow_name=notice.workflow_id, user_id=notice.user_id)
 
@@ -125,7 +113,7 @@ def _take_once(call: Call, apply: Callable[[Receipt], None], **fields: str) -> T
     receipt = _new_receipt(call, **fields)
     with transaction.atomic():
         _lock_body(receipt)
-        first = _first_of_body(receipt) if not call.webhook_id else None
+        first = _first_of_body(receipt)
         if first is None:
             # Of many at once one stores its receipt; the others wait here until that one has taken effect.
             Receipt.objects.bulk_create([receipt], ignore_conflicts=True)
@@ -175,7 +163,10 @@ def _same_path(receipt: Receipt) -> QuerySet[Receipt]:
 
 
 def _first_of_body(receipt: Receipt) -> Receipt | None:
-    return _same_path(receipt).filter(digest=receipt.digest).order_by("pk").first()
+    """The first receipt of the same body; two that each have an id of their own are not the same."""
+    same = _same_path(receipt).filter(digest=receipt.digest).order_by("pk")
+    has_id = receipt.key != receipt.digest
+    return (same.filter(key=F("digest")) if has_id else same).first()
 
 
 class Allowance:

@@ -1,11 +1,12 @@
 -- Run once a second by those who send, under the lock that all who claim take: what a process has left behind
--- when it died is sent again. Whether the endpoint took it is not known, so the attempt costs the delivery no
+-- when it died is sent again, at once where it is known to be dead, else when its lease has lapsed. Whether the endpoint took it is not known, so the attempt costs the delivery no
 -- step of its schedule; only one that keeps losing its process is given up.
 WITH lapsed AS (
     SELECT d.id, d.worker, d.lease_expires_at - make_interval(secs => %(lease_seconds)s) AS started_at, e.url
       FROM webhooks_delivery d
       JOIN webhooks_endpoint e ON e.id = d.endpoint_id
-     WHERE d.status = 'sending' AND d.lease_expires_at < statement_timestamp()
+     WHERE d.status = 'sending'
+       AND (d.lease_expires_at < statement_timestamp() OR d.worker = ANY(%(dead)s))
      LIMIT 1000
        FOR NO KEY UPDATE OF d SKIP LOCKED
 ),

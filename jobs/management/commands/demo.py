@@ -12,15 +12,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs.demo import accounts
-from jobs.demo.generation import Client, DemoFailed, check_evidence
+from jobs.demo.generation import APP, Client, DemoFailed, check_evidence
 from jobs.demo.processes import free_port, running, wait_until_ready
 from jobs.demo.screen import Screen
 from jobs.models import Scope
 
 RUN_SECONDS = 120.0
+NOTIFY_SECONDS = 60.0
+# The client's app of the demo runs in the platform itself: on this machine, without TLS.
+SHORTCUTS = {
+    "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "WEBHOOK_ALLOW_HTTP": "true",
+    "MINIAPP_MOCK_OBEYS": "true",
+}
 PROMPTS = [
     ("a mountain lake at sunset", "realistic"),
     ("aurora over a frozen lake in winter", "watercolor"),
@@ -46,7 +54,7 @@ class Command(BaseCommand):
         try:
             with (
                 log.open("wb") as output,
-                running(["manage.py", "up", "--port", str(port)], output) as process,
+                running(["manage.py", "up", "--port", str(port)], output, **SHORTCUTS) as process,
             ):
                 with screen.waiting("Starting database, web server and cluster …"):
                     wait_until_ready(url, process)
@@ -61,9 +69,13 @@ class Command(BaseCommand):
         tenant = accounts.ensure_tenant()
         key = accounts.replace_key(tenant, "demo", *Scope)
         worker_key = accounts.replace_key(tenant, "demo art worker", Scope.WORK)
+        client = Client(url, key)
+        # It knows the platform by the secret of its endpoint, and signs with the same when it answers.
+        secret = client.replace_endpoint(f"{url}/miniapp-gen-mock")
+        call_command("create_sender", tenant.slug, name=APP, rotate=True, secret=secret)
         worker = ["examples/art_worker.py", "--url", url, "--worker-id", "art-1"]
         with running(worker, output, AFFIDAVIT_API_KEY=worker_key) as process:
-            self.generate(screen, Client(url, key), lambda: process.poll() is None)
+            self.generate(screen, client, lambda: process.poll() is None)
             if password:
                 screen.say(f"Operator account, shown this once: {accounts.OPERATOR} / {password}")
             if not once:
@@ -78,11 +90,15 @@ class Command(BaseCommand):
         workflow = screen.watch(
             client.watch(accepted["workflow_id"], within_seconds=RUN_SECONDS, is_worker_alive=is_worker_alive)
         )
+        workflow = client.watch_notification(workflow["workflow_id"], within_seconds=NOTIFY_SECONDS)
         attestations = client.attestations(workflow["workflow_id"])
-        check_evidence(workflow, attestations)
+        deliveries = client.deliveries(workflow["workflow_id"])
+        check_evidence(workflow, attestations, deliveries)
         for output in workflow["outputs"]:
             client.picture(output)
-        screen.evidence(workflow, attestations, [stored_path(output) for output in workflow["outputs"]])
+        screen.evidence(
+            workflow, attestations, deliveries, [stored_path(output) for output in workflow["outputs"]]
+        )
 
 
 def stored_path(url: str) -> str:

@@ -1,0 +1,7 @@
+"""Admin pages of the top floor; importing them registers them."""
+
+from __future__ import annotations
+
+from webhooks.admin import deliveries, endpoints, messages, receipts, sections, senders
+
+__all__ = ["deliveries", "endpoints", "messages", "receipts", "sections", "senders"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.test import Client
@@ -86,6 +87,20 @@ def make_endpoint(tenant: Tenant, receiver: Receiver) -> MakeEndpoint:
         return create_endpoint(owner, **{"url": receiver.url, **fields})
 
     return make
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that goes through psycopg, Django's and ours."""
+    seen: list[str] = []
+    real = psycopg.Cursor.execute
+
+    def noting(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(str(query))
+        return real(self, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", noting)
+    return seen
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,12 +16,18 @@ from jobs.models import ApiKey, Job, Queue, Tenant
 from jobs.tenancy.services import find_api_key
 from tests.browser.conftest import Walker
 from tests.factories import (
+    make_attempt,
     make_attestation,
     make_cluster,
     make_collection,
+    make_delivery,
+    make_endpoint,
     make_event,
     make_job,
     make_key,
+    make_message,
+    make_receipt,
+    make_sender,
     make_service,
     make_silent_cluster,
     make_superuser,
@@ -63,6 +69,12 @@ def rows() -> list[Model]:
     found += [make_worker(tenant), make_attestation(job), make_key(tenant)[0]]
     found += [make_cluster(), make_silent_cluster(hostname="h" * 200, problem="It is stuck. " * 20)]
     found += [Queue.objects.get(name="default"), make_service("s" * 100, max_running=3)]
+    endpoint = make_endpoint(tenant, description="e" * 500)
+    message = make_message(tenant, workflow=workflow, job=job)
+    delivery = make_delivery(endpoint, message, status="failed", detail="d" * 500)
+    make_attempt(delivery, outcome="failed", response_body=HOSTILE)
+    sender = make_sender(tenant)
+    found += [endpoint, message, delivery, sender, make_receipt(sender, workflow=workflow)]
     found.append(make_service(paused_at=timezone.now(), paused_by="a" * 150))
     return [*found, Group.objects.create(name="operators")]
 

@@ -49,12 +49,6 @@ class Verdict:
     event: Event | None = None
 
 
-def apply_receipt(receipt: Receipt) -> None:
-    """Let a receipt that was just stored take effect, in its transaction."""
-    # Locked: whoever ends this workflow at the same time then sees the receipt, or is seen here.
-    _settle([receipt], _lock_workflows([receipt]))
-
-
 def apply_waiting_receipts(workflows: Sequence[FinishedWorkflow]) -> None:
     """Let the receipts that wait for these workflows take effect, in the transaction that ended them.
 
@@ -126,7 +120,7 @@ def _settle(receipts: Sequence[Receipt], workflows: Mapping[WorkflowKey, Workflo
     events: list[Event] = []
     for receipt in receipts:
         workflow = workflows.get(_key(receipt))
-        verdict = _judge(receipt, workflow)
+        verdict = judge(receipt, workflow)
         _note(receipt, workflow, verdict)
         if verdict.event:
             events.append(verdict.event)
@@ -146,7 +140,8 @@ def _note(receipt: Receipt, workflow: Workflow | None, verdict: Verdict) -> None
     receipt.applied_at = timezone.now() if verdict.state == Receipt.State.APPLIED else None
 
 
-def _judge(receipt: Receipt, workflow: Workflow | None) -> Verdict:
+def judge(receipt: Receipt, workflow: Workflow | None) -> Verdict:
+    """What a receipt does to the workflow it speaks of, which is locked; a second one finds what the first did."""
     if workflow is None:
         return Verdict(Receipt.State.WAITING)
     try:

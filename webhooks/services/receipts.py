@@ -15,17 +15,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, QuerySet, Subquery
+from django.db.models import F, Subquery
 from django.db.models.functions import Now
-from django.utils import timezone
+from psycopg.types.json import Jsonb
 
 from config.tracing import current_trace
+from jobs.models import Workflow
 from jobs.queue.enqueue import enqueue_job
+from jobs.statements import run
 from webhooks.models import Receipt, Sender
 from webhooks.notices import AppNotice, read_app_notice, read_upstream_notice, read_user_notice
-from webhooks.services.matching import apply_receipt
+from webhooks.services.matching import Verdict, judge
+from webhooks.services.messages import SQL
 
 logger = logging.getLogger(__name__)
 
@@ -74,33 +78,28 @@ class Taken:
 def take_user_notice(call: Call) -> Taken:
     """Take the word of a client's app that its user knows. Raises InvalidInput."""
     notice = read_user_notice(call.content)
-    return _take_once(call, apply_receipt, workflow_name=notice.workflow_id, user_id=notice.user_id)
+    return _take_once(call, judge, workflow_name=notice.workflow_id, user_id=notice.user_id)
 
 
 def take_upstream_notice(call: Call) -> Taken:
     """Take the word of an upstream that a workflow ended. Raises InvalidInput."""
     notice = read_upstream_notice(call.content)
-    return _take_once(call, apply_receipt, workflow_name=notice.workflow_id)
+    return _take_once(call, judge, workflow_name=notice.workflow_id)
 
 
 def take_app_notice(call: Call) -> Taken:
     """Take an event as a client's app would, and call back where there is somebody to tell. Raises InvalidInput."""
     notice = read_app_notice(call.content)
-    apply = _call_back if _tells_a_user(notice) else _keep
-    return _take_once(call, apply, workflow_name=notice.workflow_id, user_id=notice.user_id)
-
-
-def _call_back(receipt: Receipt) -> None:
-    """Have the user's app say that the user knows, in the transaction that stores what it was told."""
-    enqueue_job("miniapp.call_back", {"receipt_id": str(receipt.pk)}, tenant_id=receipt.tenant_id)
-    receipt.state, receipt.applied_at = Receipt.State.APPLIED, timezone.now()
-    receipt.save(update_fields=["state", "applied_at"])
-
-
-def _keep(receipt: Receipt) -> None:
-    """The event tells no user of anything."""
-    receipt.state, receipt.reason = Receipt.State.IGNORED, "nobody_to_tell"
-    receipt.save(update_fields=["state", "reason"])
+    is_told = _tells_a_user(notice)
+    verdict = Verdict(Receipt.State.APPLIED) if is_told else Verdict(Receipt.State.IGNORED, "nobody_to_tell")
+    with transaction.atomic():
+        taken = _take_once(call, lambda *_: verdict, workflow_name=notice.workflow_id, user_id=notice.user_id)
+        if is_told and not taken.is_duplicate:
+            # The user's app says that the user knows, once it has been stored that it was told.
+            enqueue_job(
+                "miniapp.call_back", {"receipt_id": str(taken.receipt.pk)}, tenant_id=call.sender.tenant_id
+            )
+    return taken
 
 
 def _tells_a_user(notice: AppNotice) -> bool:
@@ -108,22 +107,57 @@ def _tells_a_user(notice: AppNotice) -> bool:
     return has_both and (not notice.type or notice.type in TOLD_OF)
 
 
-def _take_once(call: Call, apply: Callable[[Receipt], None], **fields: str) -> Taken:
+def _take_once(call: Call, judge: Callable[[Receipt, Workflow | None], Verdict], **fields: str) -> Taken:
     """Store a call's receipt and let it take effect in one transaction, unless the call came before."""
     receipt = _new_receipt(call, **fields)
     with transaction.atomic():
         _lock_body(receipt)
-        first = _first_of_body(receipt)
-        if first is None:
-            # Of many at once one stores its receipt; the others wait here until that one has taken effect.
-            Receipt.objects.bulk_create([receipt], ignore_conflicts=True)
-            first = _same_path(receipt).get(key=receipt.key)
-        if first.pk != receipt.pk:
-            again = Receipt.objects.filter(pk=first.pk)
-            again.update(duplicate_count=F("duplicate_count") + 1, last_duplicate_at=Now())
-            return Taken(receipt=first, is_duplicate=True)
-        apply(receipt)
-    return Taken(receipt=receipt, is_duplicate=False)
+        (found,) = run("find_receipt", _columns(receipt), folder=SQL)
+        if found.first_id is None:
+            workflow = _workflow_of(found)
+            verdict = judge(receipt, workflow)
+            receipt.state, receipt.reason, receipt.workflow = verdict.state, verdict.reason, workflow
+            if _store(receipt, verdict):
+                return Taken(receipt=receipt, is_duplicate=False)
+        return Taken(receipt=_note_duplicate(receipt, found.first_id), is_duplicate=True)
+
+
+def _workflow_of(found: Any) -> Workflow | None:
+    """The workflow of a row of find_receipt.sql, as much of it as is asked for."""
+    if found.id is None:
+        return None
+    fields = found._asdict()
+    del fields["first_id"]
+    return Workflow(**fields)
+
+
+def _store(receipt: Receipt, verdict: Verdict) -> bool:
+    """Store a new receipt with its effect; False where a call of the same id was faster."""
+    event = verdict.event
+    columns = _columns(receipt) | {
+        "event_type": event.type if event else None,
+        "event_data": Jsonb(event.data if event else {}),
+    }
+    return bool(run("take_receipt", columns, folder=SQL))
+
+
+def _note_duplicate(receipt: Receipt, first_id: UUID | None) -> Receipt:
+    """Count a call that came again; the receipt it has had from the first time on."""
+    same = Receipt.objects.filter(sender=receipt.sender_id, path=receipt.path)
+    first = same.get(pk=first_id) if first_id else same.get(key=receipt.key)
+    again = Receipt.objects.filter(pk=first.pk)
+    again.update(duplicate_count=F("duplicate_count") + 1, last_duplicate_at=Now())
+    return first
+
+
+def _columns(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as the statements read it."""
+    names = ("id", "tenant_id", "sender_id", "path", "state", "reason", "key", "digest", "workflow_name")
+    more = ("workflow_id", "user_id", "size", "remote_address", "trace_id")
+    return {name: getattr(receipt, name) for name in names + more} | {
+        "headers": Jsonb(receipt.headers),
+        "body": Jsonb(receipt.body),
+    }
 
 
 def _new_receipt(call: Call, **fields: str) -> Receipt:
@@ -156,17 +190,6 @@ def _lock_body(receipt: Receipt) -> None:
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
-
-
-def _same_path(receipt: Receipt) -> QuerySet[Receipt]:
-    return Receipt.objects.filter(sender=receipt.sender_id, path=receipt.path)
-
-
-def _first_of_body(receipt: Receipt) -> Receipt | None:
-    """The first receipt of the same body; two that each have an id of their own are not the same."""
-    same = _same_path(receipt).filter(digest=receipt.digest).order_by("pk")
-    has_id = receipt.key != receipt.digest
-    return (same.filter(key=F("digest")) if has_id else same).first()
 
 
 class Allowance:

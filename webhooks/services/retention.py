@@ -14,7 +14,7 @@ from jobs.ids import first_id_of
 from webhooks.models import Attempt, Delivery, Message, Receipt
 
 BATCH = 1_000
-OPEN = [Delivery.Status.PENDING, Delivery.Status.SENDING]
+OPEN = [Delivery.Status.PENDING, Delivery.Status.SENDING, Delivery.Status.HELD]
 
 
 def forget_messages() -> int:

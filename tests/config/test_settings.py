@@ -34,6 +34,11 @@ def test_every_variable_is_in_the_example_file() -> None:
         ("JOB_TIMEOUT_SECONDS", 10**9, "affidavit.E003"),
         ("CLUSTER_WORKERS", 0, "affidavit.E003"),
         ("QUEUES", ["webhooks"], "affidavit.E004"),
+        ("ENCRYPTION_KEYS", ["too short"], "affidavit.E005"),
+        ("ENCRYPTION_KEYS", [], "affidavit.E005"),
+        ("WEBHOOK_ALLOWED_NETWORKS", ["10.1.2.3/16"], "affidavit.E006"),
+        ("WEBHOOK_ALLOWED_NETWORKS", ["example.com"], "affidavit.E006"),
+        ("WEBHOOK_RETENTION_DAYS", 0, "affidavit.E003"),
     ],
 )
 def test_a_wrong_setting_is_named_with_a_hint(settings: Any, name: str, value: Any, check_id: str) -> None:

@@ -53,6 +53,13 @@ def _texts(event: Event) -> list[str]:
             edited = ", with another payload" if "after" in data else ""
             reason = f": {data['reason']}" if data.get("reason") else "."
             return [f"{by} had it tried again{edited}{reason}"]
+        case Event.Type.REMINDER_DUE:
+            return ["A reminder of it was asked for."]
+        case Event.Type.USER_NOTIFIED:
+            method = f", by {data['method']}" if data.get("method") else ""
+            return [f"User {data.get('user_id', '?')} knows of it{method}."]
+        case Event.Type.UPSTREAM_ENDED:
+            return [f"An upstream says that it ended as {data.get('status') or 'it does not say what'}."]
     return [str(data)]
 
 

@@ -178,7 +178,7 @@ def facts_of(delivery: Delivery) -> list[tuple[str, Any]]:
         ("Attempts", delivery.attempt_count),
         ("Last answer", delivery.status_code),
         ("Reason", words([delivery.reason]) if delivery.reason else None),
-        ("Next attempt", moment(delivery.next_attempt_at)),
+        ("Due", moment(delivery.next_attempt_at)),
         ("Lease ends", moment(delivery.lease_expires_at)),
         ("Sent by", delivery.worker),
         ("Delivered", moment(delivery.delivered_at)),

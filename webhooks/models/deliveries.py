@@ -35,6 +35,21 @@ class Reason(models.TextChoices):
     DELETED = "deleted"  # the endpoint was deleted first
 
 
+STATUS_COLUMNS = (
+    "next_attempt_at",
+    "lease_token",
+    "lease_expires_at",
+    "delivered_at",
+    "failed_at",
+    "held_at",
+)
+
+
+def _has(status: str, *columns: str) -> models.Q:
+    """In this status just these of the columns that go with a status are set."""
+    return models.Q(status=status, **{f"{name}__isnull": name not in columns for name in STATUS_COLUMNS})
+
+
 class Delivery(models.Model):
     """A message on its way to an endpoint."""
 
@@ -117,51 +132,11 @@ class Delivery(models.Model):
             ),
             models.CheckConstraint(
                 name="delivery_status_sound",
-                condition=models.Q(
-                    status="pending",
-                    next_attempt_at__isnull=False,
-                    lease_token=None,
-                    lease_expires_at=None,
-                    delivered_at=None,
-                    failed_at=None,
-                    held_at=None,
-                )
-                | models.Q(
-                    status="sending",
-                    next_attempt_at=None,
-                    lease_token__isnull=False,
-                    lease_expires_at__isnull=False,
-                    delivered_at=None,
-                    failed_at=None,
-                    held_at=None,
-                )
-                | models.Q(
-                    status="delivered",
-                    next_attempt_at=None,
-                    lease_token=None,
-                    lease_expires_at=None,
-                    delivered_at__isnull=False,
-                    failed_at=None,
-                    held_at=None,
-                )
-                | models.Q(
-                    status="failed",
-                    next_attempt_at=None,
-                    lease_token=None,
-                    lease_expires_at=None,
-                    delivered_at=None,
-                    failed_at__isnull=False,
-                    held_at=None,
-                )
-                | models.Q(
-                    status="held",
-                    next_attempt_at=None,
-                    lease_token=None,
-                    lease_expires_at=None,
-                    delivered_at=None,
-                    failed_at=None,
-                    held_at__isnull=False,
-                ),
+                condition=_has("pending", "next_attempt_at")
+                | _has("sending", "lease_token", "lease_expires_at")
+                | _has("delivered", "delivered_at")
+                | _has("failed", "failed_at")
+                | _has("held", "held_at"),
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""What the answer of an endpoint means for a delivery, and when it is tried again. Pure."""
+"""What the answer of an endpoint means for a delivery, and when it is tried again."""
 
 from __future__ import annotations
 

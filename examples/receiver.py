@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRET = os.environ.get("WEBHOOK_SECRET", "")
@@ -23,7 +23,7 @@ LARGEST_BODY = 1_048_576
 seen: set[str] = set()  # in a table of yours, with a unique index: a delivery may come twice
 
 
-def verify(headers: Mapping[str, str], body: bytes, secret: str = SECRET) -> str | None:
+def verify(headers: Message | dict[str, str], body: bytes, secret: str = SECRET) -> str | None:
     """The `webhook-id` of a call that is really from the platform, else None. `body` is as it came, unparsed."""
     webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not timestamp.isdecimal() or abs(time.time() - int(timestamp)) > TOLERANCE_SECONDS:

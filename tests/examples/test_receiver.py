@@ -17,7 +17,8 @@ from jobs.demo.processes import free_port
 from jobs.models import Tenant
 from tests.receivers import Receiver
 from webhooks.sending.loop import send_due
-from webhooks.services.endpoints import create_endpoint, redeliver, send_test
+from webhooks.services.deliveries import redeliver, send_test
+from webhooks.services.endpoints import create_endpoint
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from webhooks.events import CATALOGUE
 from webhooks.management.commands.event_catalogue import catalogue
 from webhooks.models import Message
 from webhooks.sending.loop import send_due
-from webhooks.services.endpoints import send_test
+from webhooks.services.deliveries import send_test
 
 
 def test_the_page_is_what_the_catalogue_says() -> None:

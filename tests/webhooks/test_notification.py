@@ -14,9 +14,7 @@ from tests.factories import claim_one, make_job, make_workflow
 from tests.receivers import Receiver, answer
 from webhooks.models import Delivery, Message
 from webhooks.sending.loop import send_due
-from webhooks.services.endpoints import (
-    redeliver,
-)
+from webhooks.services.deliveries import redeliver
 
 
 def run_of(workflow: Workflow) -> str:

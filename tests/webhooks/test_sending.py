@@ -22,16 +22,10 @@ from tests.conftest import MakeEndpoint
 from tests.factories import claim_one, make_job
 from tests.receivers import Receiver, answer
 from webhooks.models import Attempt, Delivery, Endpoint, Message
-from webhooks.sending.claim import claim_deliveries, settle_deliveries, sweep_deliveries
+from webhooks.sending.claim import claim_deliveries, sweep_deliveries
 from webhooks.sending.loop import send_due
-from webhooks.services.endpoints import (
-    delete_endpoint,
-    pause_endpoint,
-    recover_deliveries,
-    redeliver,
-    resume_endpoint,
-    send_test,
-)
+from webhooks.services.deliveries import recover_deliveries, redeliver, send_test, settle_deliveries
+from webhooks.services.endpoints import delete_endpoint, pause_endpoint, resume_endpoint
 from webhooks.services.secrets import revoke_earlier_secrets, rotate_secret
 
 

@@ -19,7 +19,7 @@ from jobs.admin.filters import CHOICES_MAX, Choices, CreatedFilter, TenantFilter
 from jobs.admin.searches import as_uuid, named_workflows, newest
 from webhooks.admin.verbs import Verb, VerbAdmin
 from webhooks.models import Attempt, Delivery, Endpoint, Message, Reason
-from webhooks.services.endpoints import redeliver
+from webhooks.services.deliveries import redeliver
 from webhooks.services.explanations import explain
 
 ATTEMPTS_MAX = 50

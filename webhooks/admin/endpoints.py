@@ -25,14 +25,8 @@ from webhooks.admin.secrets import secret_lines
 from webhooks.admin.verbs import Question, Verb, VerbAdmin
 from webhooks.events import CATALOGUE, CHOOSABLE
 from webhooks.models import Delivery, Endpoint
-from webhooks.services.endpoints import (
-    delete_endpoint,
-    headers_of,
-    pause_endpoint,
-    recover_deliveries,
-    resume_endpoint,
-    send_test,
-)
+from webhooks.services.deliveries import recover_deliveries, send_test
+from webhooks.services.endpoints import delete_endpoint, headers_of, pause_endpoint, resume_endpoint
 from webhooks.services.secrets import revoke_earlier_secrets, rotate_secret
 
 RECENT = 20

@@ -20,7 +20,7 @@ from jobs.api.pagination import asked_filters
 from jobs.errors import InvalidInput
 from jobs.models import Workflow
 from webhooks.models import Attempt, Delivery, Message
-from webhooks.services.endpoints import redeliver
+from webhooks.services.deliveries import redeliver
 from webhooks.services.explanations import explain
 
 

@@ -21,15 +21,14 @@ from jobs.api.jobs import key_of
 from webhooks.api.deliveries import DeliverySerializer
 from webhooks.events import CATALOGUE
 from webhooks.models import Endpoint
+from webhooks.services.deliveries import recover_deliveries, send_test
 from webhooks.services.endpoints import (
     change_endpoint,
     create_endpoint,
     delete_endpoint,
     headers_of,
     pause_endpoint,
-    recover_deliveries,
     resume_endpoint,
-    send_test,
 )
 from webhooks.services.secrets import KEPT_HOURS, KEPT_HOURS_MAX, revoke_earlier_secrets, rotate_secret
 

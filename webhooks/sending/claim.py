@@ -16,7 +16,8 @@ from jobs.statements import batch, run
 from webhooks.models import Delivery, Endpoint, Reason
 from webhooks.sending.attempts import Outcome
 from webhooks.sending.workers import is_known_dead
-from webhooks.services.messages import SQL, Event, Takers, announce_on_commit, iso, write_messages
+from webhooks.services.deliveries import settle_deliveries
+from webhooks.services.messages import SQL, Event, Takers, iso, write_messages
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ LEASE_SECONDS = 30.0
 CLAIM_LOCK = 0x_AFF1_DA71
 # A delivery whose sending process was lost so often is given up: it may be what ends them.
 ATTEMPTS_MAX = 100
-SETTLED_AT_ONCE = 5_000
 
 FAILURES_MAX = 10  # in a row, until the breaker opens
 REST_SECONDS = 30.0  # the first time; twice as long each time more
@@ -65,19 +65,6 @@ def sweep_deliveries() -> int:
                 folder=SQL,
             )
         )
-
-
-def settle_deliveries(endpoint_id: UUID | None = None) -> int:
-    """Hold, release or end what waits for an endpoint (for any) as its state asks; how many deliveries."""
-    count = 0
-    while True:
-        rows = run("settle_deliveries", {"endpoint": endpoint_id, "limit": SETTLED_AT_ONCE}, folder=SQL)
-        count += len(rows)
-        if len(rows) < SETTLED_AT_ONCE:
-            break
-    if count:
-        announce_on_commit()
-    return count
 
 
 def finish_deliveries(outcomes: Sequence[Outcome]) -> set[UUID]:

@@ -21,14 +21,9 @@ from django.db import InterfaceError, OperationalError, connection
 from config.longpoll import Hub
 from jobs.http import Client
 from webhooks.sending.attempts import Outcome, attempt
-from webhooks.sending.claim import (
-    QUEUE,
-    claim_deliveries,
-    finish_deliveries,
-    settle_deliveries,
-    sweep_deliveries,
-)
+from webhooks.sending.claim import QUEUE, claim_deliveries, finish_deliveries, sweep_deliveries
 from webhooks.sending.workers import this_worker
+from webhooks.services.deliveries import settle_deliveries
 from webhooks.services.messages import TOPIC
 
 logger = logging.getLogger(__name__)

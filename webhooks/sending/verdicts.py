@@ -9,14 +9,9 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from jobs.http import Answer, HttpFailure
-from jobs.queue.backoff import RetryPolicy
 from webhooks.models import Delivery, Reason
+from webhooks.schedule import ATTEMPTS, SCHEDULE
 
-# The waits between the ten attempts that Standard Webhooks 1.0 proposes: 75 h 35 min in all.
-SCHEDULE = RetryPolicy(
-    delays=(5, 5 * 60, 30 * 60, *(hours * 3_600 for hours in (2, 5, 10, 14, 20, 24))), jitter=0.2
-)
-ATTEMPTS = len(SCHEDULE.delays) + 1
 RETRY_AFTER_SECONDS_MAX = 10 * 3_600
 # Who did not answer in time, or asked for less, is not asked again within seconds.
 OVERLOADED_SECONDS = 60.0
@@ -35,16 +30,14 @@ class Verdict:
     delay_seconds: float = 0.0
 
 
-def judge(
-    reply: Answer | HttpFailure, *, step: int, is_manual: bool, now: datetime, jitter: bool = True
-) -> Verdict:
+def judge(reply: Answer | HttpFailure, *, step: int, is_manual: bool, now: datetime) -> Verdict:
     """Judge the `step`-th attempt (from 1) of a schedule; one made by hand is never made again."""
     reason, detail = _reason_of(reply)
     if not reason:
         return Verdict(status=Delivery.Status.DELIVERED)
     if is_manual or reason in TERMINAL or step >= ATTEMPTS:
         return Verdict(status=Delivery.Status.FAILED, reason=reason, detail=detail)
-    delay = SCHEDULE.delay_after(step) if jitter else float(SCHEDULE.delays[step - 1])
+    delay = SCHEDULE.delay_after(step)
     if isinstance(reply, Answer):
         delay = max(delay, _asked_for(reply, now))
     elif reason in (Reason.TIMED_OUT, Reason.CONNECT_TIMEOUT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils import timezone
 
 from webhooks.models import Delivery, Endpoint, Reason
-from webhooks.sending.verdicts import ATTEMPTS
+from webhooks.schedule import ATTEMPTS
 
 HELD = {
     Reason.PAUSED: "The endpoint is paused; it is sent when the endpoint is resumed.",

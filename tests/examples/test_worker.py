@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from pytest_django.live_server_helper import LiveServer
 
 from jobs.models import Job, Tenant
@@ -29,7 +30,7 @@ Start = Callable[[str, str], "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     """Start the worker against a platform: `start(url, key)`."""
     started: list[subprocess.Popen[str]] = []
 
@@ -44,6 +45,19 @@ def start() -> Iterator[Start]:
     for process in started:
         process.kill()
         process.communicate()
+    if "live_server" in request.fixturenames:
+        wait_until_idle()
+
+
+def wait_until_idle() -> None:
+    """Let the server end what a killed worker asked last: emptying the tables would deadlock with it."""
+    others = "state <> 'idle' AND datname = current_database() AND pid <> pg_backend_pid()"
+    with connection.cursor() as cursor:
+        for _ in range(200):
+            cursor.execute(f"SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND {others}")
+            if not cursor.fetchall():
+                return
+            time.sleep(0.02)
 
 
 def said(process: subprocess.Popen[str]) -> str:

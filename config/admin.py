@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import Model
 from django.db.models.base import ModelBase
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
@@ -56,6 +59,21 @@ class MonitorSite(UnfoldAdminSite):  # type: ignore[misc]
         response: HttpResponse = super().login(request, {"app_path": path, **(extra_context or {})})
         return response
 
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+        """Answer 400 where an address holds what no column can be compared with."""
+
+        @functools.wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **options: Any) -> Any:
+            if any("\0" in value for value in _compared(request.GET)):
+                raise SuspiciousOperation("Text may hold no NUL.")
+            try:
+                return view(request, *args, **options)
+            except ValidationError as error:  # a key that is none, where Django expects one
+                raise SuspiciousOperation(" ".join(error.messages)) from error
+
+        admin_view: Callable[..., Any] = super().admin_view(guarded, cacheable)
+        return admin_view
+
     def register(
         self, model_or_iterable: ModelBase | Iterable[ModelBase], admin_class: Any = None, **options: Any
     ) -> None:
@@ -86,6 +104,11 @@ def _may_open(request: HttpRequest, model: type[Model]) -> bool:
 
 def _list_of(model: type[Model]) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def _compared(query: QueryDict) -> Iterator[str]:
+    """What an address gives to compare columns with; what is searched for is looked at by the search."""
+    return (str(value) for name, values in query.lists() if name != SEARCH_VAR for value in values)
 
 
 def _app_of(model: Any) -> str:

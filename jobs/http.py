@@ -295,9 +295,12 @@ def _make_request(method: str, target: Target, headers: Headers, content: bytes)
     if not _METHOD.fullmatch(method):
         raise ValueError(f"not a method to send: {method!r}")
     sent = [(b"Host", target.authority.encode())]
-    if not any(name.lower() == "user-agent" for name, _ in headers):
+    given = {name.lower() for name, _ in headers}
+    if "user-agent" not in given:
         sent.append((b"User-Agent", USER_AGENT.encode()))
-    sent += [(b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
+    if "accept" not in given:
+        sent.append((b"Accept", b"*/*"))
+    sent += [(b"Accept-Encoding", b"identity")]
     if content or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
         sent.append((b"Content-Length", str(len(content)).encode()))
     for name, value in headers:

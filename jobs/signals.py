@@ -34,6 +34,7 @@ class FinishedAttempt:
     outcome: str  # completed, failed or cancelled
     is_final: bool  # False where the job goes back to the queue
     is_attested: bool
+    is_told: bool  # False for a kind that opted out of attestations and messages
     result: Any
     error: dict[str, Any] | None
     workflow_pk: UUID | None

@@ -16,12 +16,16 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from psycopg.rows import namedtuple_row
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import Jsonb, JsonbLoader, set_json_dumps, set_json_loads
 
 SQL = Path(__file__).parent / "sql"
+
+# What is raised while the database is away, stopping, read-only after a failover, or asks for another try: nothing
+# is wrong with what was to be stored.
+AWAY = (OperationalError, InterfaceError, InternalError)
 
 
 def _plain(value: Any) -> str:

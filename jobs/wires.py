@@ -24,7 +24,9 @@ from jobs.addresses import Address
 from jobs.targets import HttpFailure, Target
 
 # asyncio's own executor has six threads on two cores: a few slow name servers would delay everybody.
-RESOLVER_THREADS = 32
+RESOLVER_THREADS = 128
+# A name whose look-up took too long is not looked up again so soon: each time it holds a thread.
+SLOW_SECONDS = 60.0
 ADDRESSES_TRIED = 4
 
 # What a server may send before its status line is complete, and as a body with its framing.
@@ -53,6 +55,7 @@ class Resolver:
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
         self._pending: dict[str, asyncio.Future[list[Address]]] = {}
+        self._slow_until: dict[str, float] = {}
 
     async def addresses(self, target: Target) -> list[Address]:
         """Resolve the target's host and check every address; raises HttpFailure."""
@@ -65,11 +68,17 @@ class Resolver:
             pending.cancel()
 
     async def _look_up(self, host: str) -> list[Address]:
+        now = asyncio.get_running_loop().time()
+        self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
+        if host in self._slow_until:
+            raise HttpFailure("dns_failed", internal=f"{host}: its name server took too long just now")
         try:
             async with asyncio.timeout(self._seconds):
                 # Shielded, for others may wait for the same answer.
                 addresses = await asyncio.shield(self._begin(host))
         except (OSError, UnicodeError) as error:
+            if isinstance(error, TimeoutError):
+                self._slow_until[host] = now + SLOW_SECONDS
             raise HttpFailure("dns_failed", internal=f"{host}: {error!r}") from error
         if not addresses:
             raise HttpFailure("dns_failed", internal=f"{host}: no addresses")

@@ -57,7 +57,8 @@ REMINDER: dict[str, Schema] = {
 }
 ENDPOINT: dict[str, Schema] = {
     "endpoint_id": {"type": "string", "format": "uuid"},
-    "url": TEXT,
+    "host": TEXT,
+    "description": TEXT,
     "reason": {"enum": ["failing", "gone"]},
     "failing_since": {"type": ["string", "null"], "format": "date-time"},
 }

@@ -75,6 +75,11 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
         """Whether this account may act on such records."""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Whether an address may filter by this: by what the list's own filters do and nothing else."""
+        names = {getattr(each, "parameter_name", each) for each in self.list_filter}
+        return lookup in names or lookup.split("__")[0] in names
+
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[RecordList]:
         return RecordList
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from jobs.models import Job, Workflow
@@ -17,7 +17,7 @@ from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
 from jobs.queue.outcomes import Outcome, make_error
 from jobs.signals import FinishedAttempt, announce
-from jobs.statements import batch, run
+from jobs.statements import AWAY, batch, run
 from jobs.workflows.advance import Advance, advance_workflows
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def finish(outcomes: Sequence[Outcome]) -> set[UUID]:
     """
     try:
         return _finish(outcomes)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise  # the database is away or asks for another try: nothing is wrong with the outcomes
     except Exception:
         logger.exception("outcomes not stored together", extra={"jobs": len(outcomes)})
@@ -46,7 +46,7 @@ def _finish_alone(outcome: Outcome) -> set[UUID]:
     for attempt in (outcome, _unstorable(outcome)):
         try:
             return _finish([attempt])
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception:
             logger.exception("outcome not stored", extra={"jobId": str(outcome.lease.job_id)})
@@ -117,6 +117,7 @@ def finished_attempt(row: Any, workflows: dict[UUID, Workflow], *, is_attested: 
         outcome=Job.Status.FAILED.value if is_retried else row.status,
         is_final=not is_retried,
         is_attested=is_attested and (handler.is_attested if handler else True),
+        is_told=handler.is_attested if handler else True,
         result=row.result,
         error=row.error,
         workflow_pk=row.workflow_id,

@@ -23,7 +23,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django_q.conf import Conf
 
 from config.logging import HOSTNAME
@@ -39,6 +39,7 @@ from jobs.queue.finish import finish
 from jobs.queue.handlers import Handler, PermanentError, find_handler
 from jobs.queue.leases import LeaseKeeper
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.statements import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def work(queue: str) -> None:
     try:
         with draining.turn:
             run_due_jobs(queue, seconds=TURN_SECONDS)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         logger.warning("queue turn ended by the database", exc_info=True)
         connection.close()
     except BaseException:
@@ -149,7 +150,7 @@ def store(outcomes: list[Outcome]) -> None:
         try:
             finished = finish(outcomes)
             break
-        except (OperationalError, InterfaceError):
+        except AWAY:
             if time.monotonic() > end:
                 raise
             logger.warning("outcomes not stored yet", exc_info=True)

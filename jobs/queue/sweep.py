@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F, Func, Q
 from django.db.models.functions import Now
 
@@ -15,6 +15,7 @@ from jobs.models import Job
 from jobs.queue.claim import Lease
 from jobs.queue.finish import PUT_OFF, end_unstarted_jobs, finish
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.statements import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def end_expired() -> int:
         )
         try:
             return _end_as_expired(expired) if expired else 0
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception:
             logger.exception("expired jobs not ended together", extra={"jobs": len(expired)})
@@ -85,7 +86,7 @@ def end_expired() -> int:
 def _end_alone(job: Job) -> int:
     try:
         return _end_as_expired([job])
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise
     except Exception:
         logger.exception("expired job not ended", extra={"jobId": str(job.pk)})

@@ -241,11 +241,11 @@ def test_a_page_costs_the_same_however_much_it_shows(
 
     pages: list[tuple[Model, int]] = [
         (endpoint, 7),  # session, account, endpoint; what waits, attempts, secrets, deliveries
-        (delivery, 4),  # and its attempts
-        (delivery.message, 4),
+        (delivery, 5),  # and its attempts, whether sending is paused
+        (delivery.message, 5),
         (sender, 7),  # secrets, its receipts among the newest, the tenant of the form
-        (job, 7),
-        (workflow, 8),
+        (job, 8),
+        (workflow, 9),
     ]
     for row, queries in pages:
         with django_assert_num_queries(queries):

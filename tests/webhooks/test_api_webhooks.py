@@ -194,11 +194,13 @@ def test_messages_and_deliveries_are_listed_and_filtered(
     none = api.send("GET", "/api/webhook-messages?type=job.failed").json()["results"]
     (delivery,) = api.send("GET", f"/api/webhook-deliveries?message_id={message['id']}").json()["results"]
 
-    assert message["body"]["type"] == "job.completed"
+    assert "body" not in message
     assert message["webhook_id"] == f"msg_{message['id'].replace('-', '')}"
     assert none == []
     assert delivery["explanation"] == "It waits for its turn."
-    assert api.send("GET", f"/api/webhook-messages/{message['id']}").json() == message
+    whole = api.send("GET", f"/api/webhook-messages/{message['id']}").json()
+    assert {**message, "body": whole["body"]} == whole
+    assert whole["body"]["type"] == "job.completed"
     wrong = api.send("GET", "/api/webhook-deliveries?endpoint_id=nonsense")
     of_none = api.send("GET", "/api/webhook-deliveries?workflow_id=nothing")
     assert of_none.json()["results"] == []
@@ -218,7 +220,7 @@ def test_a_list_costs_the_same_however_long_it_is(
     run_jobs()
     api.send("GET", "/api/jobs")  # the key's use is noted once a minute
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):  # and the key, past the ORM
         answer_ = api.send("GET", "/api/webhook-deliveries")
 
     assert len(answer_.json()["results"]) == 5

@@ -244,11 +244,12 @@ def test_five_days_of_failures_disable_and_what_is_held_can_be_recovered(
     endpoint, _ = make_endpoint()
     finish_a_job(tenant, run_jobs)
     send_due()
-    Endpoint.objects.update(failing_since=timezone.now() - timedelta(days=5, minutes=1))
+    Endpoint.objects.update(failures=9, failing_since=timezone.now() - timedelta(days=5, minutes=1))
     hurry()
 
     send_due()
     finish_a_job(tenant, run_jobs)
+    settle_deliveries()
     endpoint.refresh_from_db()
 
     assert (endpoint.state, endpoint.disabled_reason) == ("disabled", "failing")

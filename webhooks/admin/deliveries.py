@@ -20,7 +20,7 @@ from jobs.admin.searches import as_uuid, named_workflows, newest
 from webhooks.admin.verbs import Verb, VerbAdmin
 from webhooks.models import Attempt, Delivery, Endpoint, Message, Reason
 from webhooks.services.deliveries import redeliver
-from webhooks.services.explanations import explain
+from webhooks.services.explanations import explain, is_sending_paused
 
 ATTEMPTS_MAX = 50
 MESSAGES_MAX = 1_000  # of the workflows that a search names
@@ -149,20 +149,21 @@ class DeliveryAdmin(VerbAdmin):
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         delivery: Delivery = record
         may_operate = self.has_operate_permission(request)
-        body = document("Message", delivery.message.content)
+        may_read = admin.site.get_model_admin(Message).has_view_or_change_permission(request)
+        body = [document("Message", delivery.message.content)] if may_read else []
         newest_first = delivery.attempts.order_by("-id")[:ATTEMPTS_MAX]
         attempts = [shown(attempt, for_operator=may_operate) for attempt in newest_first]
         if attempts:
             # Beside what the endpoint answered last, and once: it is the same each time.
-            attempts[0]["documents"].insert(0, body)
+            attempts[0]["documents"][:0] = body
         is_kept = delivery.endpoint.deleted_at is None
         return {
             "heading": delivery.message.type,
             "badges": [badge(delivery.status), *([badge("by hand")] if delivery.is_manual else [])],
-            "explanation": explain(delivery),
+            "explanation": explain(delivery, is_paused=is_sending_paused()),
             "facts": facts_of(delivery),
             "attempts": attempts,
-            "documents": [] if attempts else [body],
+            "documents": [] if attempts else body,
             "redeliver": REDELIVER if may_operate and is_kept else None,
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }

@@ -52,7 +52,7 @@ def _read_object(text: str) -> dict[str, str]:
 
 def _read_lines(text: str) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.strip().replace("\r\n", "\n").split("\n"), start=1):
         name, colon, value = line.partition(":")
         # The line is not quoted: it may hold a password.
         if not colon or not name.strip():

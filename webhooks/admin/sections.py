@@ -17,7 +17,7 @@ from jobs.admin.sections import job_sections, overview_warnings, workflow_sectio
 from jobs.models import Job, Workflow
 from webhooks.admin.health import COUNTED_MAX, capped
 from webhooks.models import Delivery, Endpoint, Receipt
-from webhooks.services.explanations import explain
+from webhooks.services.explanations import explain, is_sending_paused
 
 SECTION_MAX = 200
 WARNINGS_MAX = 8
@@ -42,16 +42,17 @@ def _deliveries(request: HttpRequest, deliveries: QuerySet[Delivery]) -> str:
 def rows_of_deliveries(deliveries: QuerySet[Delivery]) -> list[dict[str, Any]]:
     """What was told to whom, the oldest first, and why it is not there yet."""
     fields = ("message__body", "endpoint__sealed_headers")
-    told = deliveries.select_related("message", "endpoint").defer(*fields).order_by("id")
+    told = list(deliveries.select_related("message", "endpoint").defer(*fields).order_by("id")[:SECTION_MAX])
+    is_paused = bool(told) and is_sending_paused()
     return [
         {
             "url": page_url(delivery),
             "title": titled(delivery.message.type, str(delivery.endpoint)),
             "badge": badge(delivery.status),
             "at": moment(delivery.created_at),
-            "why": explain(delivery),
+            "why": explain(delivery, is_paused=is_paused),
         }
-        for delivery in told[:SECTION_MAX]
+        for delivery in told
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -76,6 +77,7 @@ class VerbAdmin(RecordAdmin):
             refused["No longer among those this list shows."] += gone
         for outcome, count in done.items():
             self.message_user(request, f"{self.counted(count)}: {outcome}.", messages.SUCCESS)
+        self.warn_of_cap(request, records)
         for why, count in refused.items():
             self.message_user(request, f"{self.counted(count)} refused: {why}", messages.WARNING)
         return HttpResponseRedirect(self.back_to(request, records)) if "from_page" in request.POST else None
@@ -111,10 +113,19 @@ class VerbAdmin(RecordAdmin):
         if "confirmed" not in request.POST:
             return self.ask(request, records, verb)
         secrets = []
-        for record in records:
-            secrets.append((record, ShownOnce(make(record))))
-            self.log_change(request, record, "Given a new secret.")
+        # All or none: a secret that was given and is not shown would be lost.
+        with transaction.atomic():
+            for record in records:
+                secrets.append((record, ShownOnce(make(record))))
+                self.log_change(request, record, "Given a new secret.")
+        self.warn_of_cap(request, records)
         return self.show_secrets(request, secrets)
+
+    def warn_of_cap(self, request: HttpRequest, records: list[Any]) -> None:
+        """Say so where all of a list were selected and only the first of them have been done."""
+        if request.POST.get("select_across") == "1" and len(records) == BULK_MAX:
+            text = f"No more than {BULK_MAX} are done at a time: come again for the others."
+            self.message_user(request, text, messages.WARNING)
 
     def show_secrets(self, request: HttpRequest, secrets: list[tuple[Any, ShownOnce]]) -> TemplateResponse:
         """The only page that ever has them."""

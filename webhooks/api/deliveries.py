@@ -21,7 +21,7 @@ from jobs.errors import InvalidInput
 from jobs.models import Workflow
 from webhooks.models import Attempt, Delivery, Message
 from webhooks.services.deliveries import redeliver
-from webhooks.services.explanations import explain
+from webhooks.services.explanations import explain, is_sending_paused
 
 
 class MessageSerializer(serializers.ModelSerializer[Message]):
@@ -31,7 +31,12 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     webhook_id = serializers.CharField(help_text="The `webhook-id` it is sent with.")
     body = serializers.JSONField(source="content", help_text="What is signed and sent, read.")
     job_id = serializers.CharField(allow_null=True)
-    workflow_id = serializers.SerializerMethodField(help_text="The workflow's own `workflow_id`, if any.")
+    workflow_id = serializers.CharField(
+        source="workflow.workflow_id",
+        default=None,
+        allow_null=True,
+        help_text="The workflow's own `workflow_id`, if any.",
+    )
 
     class Meta:
         model = Message
@@ -50,9 +55,13 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         ]
         read_only_fields = fields
 
-    def get_workflow_id(self, message: Message) -> str | None:
-        content = message.content
-        return content.get("workflow_id") if isinstance(content, dict) else None
+
+class MessageLineSerializer(MessageSerializer):
+    """A message in a list: without its body, of which each may have 256 KiB."""
+
+    class Meta(MessageSerializer.Meta):
+        fields = [name for name in MessageSerializer.Meta.fields if name != "body"]
+        read_only_fields = fields
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
@@ -111,7 +120,9 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         read_only_fields = fields
 
     def get_explanation(self, delivery: Delivery) -> str:
-        return explain(delivery)
+        if "is_paused" not in self.context:
+            self.context["is_paused"] = is_sending_paused()
+        return explain(delivery, is_paused=self.context["is_paused"])
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
@@ -132,13 +143,13 @@ class MessageList(ListAPIView[Message]):
     """The tenant's messages, newest first."""
 
     queryset = Message.objects.none()
-    serializer_class = MessageSerializer
+    serializer_class = MessageLineSerializer
     scopes = {"GET": "manage"}
     filters = ("type", "job_id", "trace_id")
 
     def get_queryset(self) -> QuerySet[Message]:
         asked = asked_filters(Message, self.request.query_params, self.filters)
-        mine = Message.objects.of_tenant(key_of(self.request).tenant).filter(**asked)
+        mine = messages_of(self.request).filter(**asked).defer("body")
         return mine.filter(**_of_asked_workflow(self.request, "workflow"))
 
     @extend_schema(parameters=[OpenApiParameter(name, str) for name in (*filters, "workflow_id")])
@@ -155,7 +166,7 @@ class MessageDetail(RetrieveAPIView[Message]):
     lookup_url_kwarg = "message_id"
 
     def get_queryset(self) -> QuerySet[Message]:
-        return Message.objects.of_tenant(key_of(self.request).tenant)
+        return messages_of(self.request)
 
 
 class DeliveryList(ListAPIView[Delivery]):
@@ -212,6 +223,11 @@ def _of_asked_workflow(request: Request, field: str) -> dict[str, Any]:
     named = Workflow.objects.of_tenant(key_of(request).tenant).filter(workflow_id=name)
     # Looked up first: so the list goes along the index of that workflow.
     return {f"{field}__in": list(named.values_list("pk", flat=True))}
+
+
+def messages_of(request: Request) -> QuerySet[Message]:
+    """The messages of the caller's tenant, with the names of their workflows."""
+    return Message.objects.of_tenant(key_of(request).tenant).select_related("workflow")
 
 
 def deliveries_of(request: Request) -> QuerySet[Delivery]:

@@ -18,6 +18,7 @@ from jobs.api.authentication import actor_of
 from jobs.api.fields import INT4_MAX, BoundedListField, StrictSerializer, validated
 from jobs.api.idempotency import idempotent
 from jobs.api.jobs import key_of
+from jobs.tenancy.sealing import Unreadable
 from webhooks.api.deliveries import DeliverySerializer
 from webhooks.events import CATALOGUE
 from webhooks.models import Endpoint
@@ -40,7 +41,9 @@ class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
 
     tenant_id = serializers.CharField()
     state = serializers.CharField(help_text="active, resting, paused, disabled or deleted.")
-    header_names = serializers.SerializerMethodField()
+    header_names = serializers.SerializerMethodField(
+        help_text="Null where no key of the platform opens them."
+    )
 
     class Meta:
         model = Endpoint
@@ -68,8 +71,11 @@ class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
         ]
         read_only_fields = fields
 
-    def get_header_names(self, endpoint: Endpoint) -> list[str]:
-        return headers_of(endpoint)
+    def get_header_names(self, endpoint: Endpoint) -> list[str] | None:
+        try:
+            return headers_of(endpoint)
+        except Unreadable:
+            return None
 
 
 class ChangedEndpointSerializer(StrictSerializer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from webhooks.models.deliveries import Attempt, Delivery, Reason
-from webhooks.models.endpoints import Endpoint
+from webhooks.models.endpoints import Endpoint, Pace
 from webhooks.models.messages import Message
 from webhooks.models.receipts import Receipt
 from webhooks.models.secrets import EndpointSecret, SenderSecret
@@ -15,6 +15,7 @@ __all__ = [
     "Endpoint",
     "EndpointSecret",
     "Message",
+    "Pace",
     "Reason",
     "Receipt",
     "Sender",

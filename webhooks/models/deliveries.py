@@ -83,6 +83,9 @@ class Delivery(models.Model):
     )
     step = models.PositiveSmallIntegerField(default=0, help_text="Attempts begun in the schedule at hand.")
     attempt_count = models.PositiveIntegerField(default=0, help_text="Attempts begun in all.")
+    lost_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Attempts whose process ended before their outcome was known."
+    )
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -120,6 +123,11 @@ class Delivery(models.Model):
                 condition=models.Q(status="sending"),
             ),
             models.Index(name="delivery_held", fields=["endpoint", "id"], condition=models.Q(status="held")),
+            models.Index(
+                name="delivery_held_for_pause",
+                fields=["endpoint"],
+                condition=models.Q(status="held", reason="paused"),
+            ),
             models.Index(
                 name="delivery_failed", fields=["endpoint", "id"], condition=models.Q(status="failed")
             ),

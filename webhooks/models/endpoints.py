@@ -52,9 +52,6 @@ class Endpoint(models.Model):
     max_per_minute = models.PositiveIntegerField(
         null=True, blank=True, help_text="None: as fast as it takes them."
     )
-    # When the next delivery may begin at the latest rate (the "theoretical arrival time" of GCRA).
-    next_slot_at = models.DateTimeField(null=True, blank=True, editable=False)
-
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
     paused_by = models.CharField(max_length=200, blank=True, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -104,3 +101,16 @@ class Endpoint(models.Model):
         if self.breaker_until and self.breaker_until > timezone.now():
             return self.State.RESTING
         return self.State.ACTIVE
+
+
+class Pace(models.Model):
+    """When the next delivery to an endpoint with a rate may begin (the "theoretical arrival time" of GCRA).
+
+    Apart from the endpoint, whose row is locked by whoever changes it: only the claim writes this one.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, primary_key=True, db_constraint=False)
+    next_slot_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"pace of {self.endpoint_id}"

@@ -6,11 +6,11 @@ import json
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from config.tracing import Trace, bound_trace
+from config.tracing import REQUEST_ID, Trace, bound_trace
 from jobs.http import Answer, Client, HttpFailure
 from jobs.queue.outcomes import UNSTORABLE
 from jobs.tenancy.sealing import Unreadable, unseal
@@ -38,26 +38,50 @@ class Outcome:
 async def attempt(row: Any, client: Client) -> Outcome:
     """Send a claimed delivery (a row of claim_deliveries.sql); whatever goes wrong is its outcome."""
     with bound_trace(Trace(row.trace_id, row.request_id), tenantId=str(row.tenant_id)):
-        started_at, began = datetime.now(UTC), time.monotonic()
-        headers: dict[str, str] = {}
-        own: dict[str, str] = {}
-        reply: Answer | HttpFailure
-        try:
-            own = json.loads(unseal(row.sealed_headers)) if row.sealed_headers else {}
-            headers = signed_headers(row, timestamp=int(started_at.timestamp()))
-            reply = await client.send(
-                "POST", row.url, headers=[*own.items(), *headers.items()], content=row.body
-            )
-        except HttpFailure as failure:
-            reply = failure
-        except Unreadable as failure:
-            reply = _own_failure(Reason.UNREADABLE, "The endpoint's secret can't be read here.", failure)
-        except Exception as failure:
-            logger.exception("attempt failed on our side", extra={"deliveryId": str(row.id)})
-            reply = _own_failure(Reason.INTERNAL_ERROR, "Something went wrong on our side.", failure)
-        verdict = judge(reply, step=row.step, is_manual=row.is_manual, now=datetime.now(UTC))
+        sent = Sent(started_at=datetime.now(UTC))
+        began = time.monotonic()
+        reply = await _reply_to(row, client, sent)
         milliseconds = round((time.monotonic() - began) * 1_000)
-        _log(row, reply, verdict, milliseconds)
+        try:
+            return _outcome(row, sent, reply, milliseconds)
+        except Exception as failure:
+            logger.exception("answer not understood", extra={"deliveryId": str(row.id)})
+            return _outcome(row, sent, _own_failure(failure), milliseconds)
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """What went out, as far as it came: its headers, those of the tenant by name alone."""
+
+    started_at: datetime
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def _reply_to(row: Any, client: Client, sent: Sent) -> Answer | HttpFailure:
+    try:
+        own: dict[str, str] = json.loads(unseal(row.sealed_headers)) if row.sealed_headers else {}
+        headers = signed_headers(row, timestamp=int(sent.started_at.timestamp()))
+        sent.headers = {**dict.fromkeys(own, HIDDEN), **headers}
+        return await client.send("POST", row.url, headers=[*own.items(), *headers.items()], content=row.body)
+    except HttpFailure as failure:
+        return failure
+    except Unreadable as failure:
+        return HttpFailure(
+            Reason.UNREADABLE, "The endpoint's secret can't be read here.", internal=str(failure)
+        )
+    except Exception as failure:
+        logger.exception("attempt failed on our side", extra={"deliveryId": str(row.id)})
+        return _own_failure(failure)
+
+
+def _own_failure(failure: Exception) -> HttpFailure:
+    internal = f"{type(failure).__name__}: {failure}"
+    return HttpFailure(Reason.INTERNAL_ERROR, "Something went wrong on our side.", internal=internal)
+
+
+def _outcome(row: Any, sent: Sent, reply: Answer | HttpFailure, milliseconds: int) -> Outcome:
+    verdict = judge(reply, step=row.step, is_manual=row.is_manual, now=datetime.now(UTC))
+    _log(row, reply, verdict, milliseconds)
     record = {
         "id": row.id,
         "lease_token": row.lease_token,
@@ -66,9 +90,10 @@ async def attempt(row: Any, client: Client) -> Outcome:
         "reason": verdict.reason,
         "detail": _storable(verdict.detail),
         "delay_seconds": verdict.delay_seconds,
+        "is_our_fault": verdict.is_our_fault,
         "url": row.url,
-        "request_headers": {**dict.fromkeys(own, HIDDEN), **headers},
-        "started_at": started_at,
+        "request_headers": sent.headers,
+        "started_at": sent.started_at,
         "duration_ms": milliseconds,
         **_told(reply),
     }
@@ -90,13 +115,10 @@ def signed_headers(row: Any, *, timestamp: int) -> dict[str, str]:
         "webhook-signature": " ".join(signatures),
         "webhook-attempt": str(row.attempt_count),
         "x-webhook-signature": sign_plain(live[0], row.body),
-        "x-request-id": row.request_id,
+        # A job enqueued in code may have any text for it.
+        **({"x-request-id": row.request_id} if REQUEST_ID.fullmatch(row.request_id) else {}),
         "traceparent": f"00-{row.trace_id}-{secrets.token_hex(8)}-01",
     }
-
-
-def _own_failure(reason: str, detail: str, failure: Exception) -> HttpFailure:
-    return HttpFailure(code=reason, detail=detail, internal=f"{type(failure).__name__}: {failure}")
 
 
 def _told(reply: Answer | HttpFailure) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs.statements import batch, run
+from jobs.statements import AWAY, batch, run
 from webhooks.models import Delivery, Endpoint, Reason
 from webhooks.sending.attempts import Outcome
 from webhooks.sending.workers import is_known_dead
-from webhooks.services.deliveries import settle_deliveries
+from webhooks.services.deliveries import note_notified, settle_deliveries
 from webhooks.services.messages import SQL, Event, Takers, iso, write_messages
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,11 @@ LEASE_SECONDS = 30.0
 # One lock for all who claim: what is counted under it stays so.
 CLAIM_LOCK = 0x_AFF1_DA71
 # A delivery whose sending process was lost so often is given up: it may be what ends them.
-ATTEMPTS_MAX = 100
+LOST_MAX = 100
+
+# An endpoint with fewer in flight than this finds room where those with more do not.
+FEW = 2
+BY_HAND_IN_FLIGHT_MAX = 5  # at an endpoint, beside what is in flight by schedule
 
 FAILURES_MAX = 10  # in a row, until the breaker opens
 REST_SECONDS = 30.0  # the first time; twice as long each time more
@@ -35,47 +40,59 @@ REST_SECONDS_MAX = 600.0
 DAYS_MAX = 5  # of nothing but failures, until an endpoint is disabled
 
 
-def claim_deliveries(worker: str, *, room: int) -> list[Any]:
-    """Claim up to `room` due deliveries; rows as named by claim_deliveries.sql."""
+def claim_deliveries(worker: str, *, room: int, shared_room: int | None = None) -> list[Any]:
+    """Claim up to `room` due deliveries; rows as named by claim_deliveries.sql.
+
+    Up to `shared_room` of them (all, unless it is given) for endpoints with FEW or more in flight.
+    """
     with transaction.atomic():
         _lock_claims()
         return run(
             "claim_deliveries",
-            {"room": room, "worker": worker, "queue": QUEUE, "lease_seconds": LEASE_SECONDS},
+            {
+                "room": room,
+                "shared_room": room if shared_room is None else shared_room,
+                "few": FEW,
+                "by_hand_max": BY_HAND_IN_FLIGHT_MAX,
+                "worker": worker,
+                "queue": QUEUE,
+                "lease_seconds": LEASE_SECONDS,
+            },
             folder=SQL,
         )
 
 
 def sweep_deliveries() -> int:
     """Give back what processes that died have left behind; how many deliveries."""
-    detail = "The process that sent it ended before the outcome was known; it is sent again."
+    detail = "The process that sent it ended before the outcome was known"
     with transaction.atomic():
         _lock_claims()
         sending = Delivery.objects.filter(status=Delivery.Status.SENDING).order_by()
         workers = sending.values_list("worker", flat=True).distinct()
-        return len(
-            run(
-                "sweep_deliveries",
-                {
-                    "dead": [worker for worker in workers if is_known_dead(worker)],
-                    "lease_seconds": LEASE_SECONDS,
-                    "attempts_max": ATTEMPTS_MAX,
-                    "detail": detail,
-                },
-                folder=SQL,
-            )
+        rows = run(
+            "sweep_deliveries",
+            {
+                "dead": [worker for worker in workers if is_known_dead(worker)],
+                "lease_seconds": LEASE_SECONDS,
+                "lost_max": LOST_MAX,
+                "detail": f"{detail}; it is sent again.",
+                "last_detail": f"{detail}, for the {LOST_MAX + 1}st time; it is given up.",
+            },
+            folder=SQL,
         )
+        note_notified(rows)
+        return len(rows)
 
 
 def finish_deliveries(outcomes: Sequence[Outcome]) -> set[UUID]:
     """Store outcomes whose lease is still live; the answer names the deliveries whose outcome counted.
 
-    Raises django.db.OperationalError or InterfaceError, with nothing stored, when the database is away. Where
+    Raises one of AWAY, with nothing stored, when the database is away. Where
     the batch can't be stored each outcome is tried by itself; one that can't be is logged and lapses.
     """
     try:
         return _finish(outcomes)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise
     except Exception:
         logger.exception("outcomes of deliveries not stored together", extra={"deliveries": len(outcomes)})
@@ -85,7 +102,7 @@ def finish_deliveries(outcomes: Sequence[Outcome]) -> set[UUID]:
 def _finish_alone(outcome: Outcome) -> set[UUID]:
     try:
         return _finish([outcome])
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise
     except Exception:
         logger.exception("outcome of a delivery not stored", extra={"deliveryId": str(outcome.record["id"])})
@@ -101,7 +118,7 @@ def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
         )
         stored = {row.id for row in rows}
         _note_health([outcome for outcome in outcomes if outcome.record["id"] in stored])
-        _note_notified(rows)
+        note_notified(rows)
     return stored
 
 
@@ -113,10 +130,10 @@ def _lock_claims() -> None:
 
 
 def _note_health(outcomes: Sequence[Outcome]) -> None:
-    """How the endpoints have fared; what was asked for by hand says nothing of that."""
+    """How the endpoints have fared; what was asked for by hand, and our own faults, say nothing of that."""
     by_endpoint: dict[UUID, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        if not outcome.is_manual:
+        if not outcome.is_manual and not outcome.record["is_our_fault"]:
             by_endpoint[outcome.endpoint_id].append(outcome)
     if not by_endpoint:
         return
@@ -152,13 +169,14 @@ def _health(endpoint_id: UUID, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _tell_disabled(row: Any) -> None:
-    """Hold what waits for an endpoint that has just been disabled, and tell its tenant's other endpoints."""
-    settle_deliveries(row.id)
+    """Tell the other endpoints of a tenant that one has just been disabled, and hold what waits for it."""
+    transaction.on_commit(lambda: settle_deliveries(row.id))
     logger.warning("endpoint disabled", extra={"endpointId": str(row.id), "reason": row.disabled_reason})
     failing_since: datetime | None = row.failing_since
     data = {
         "endpoint_id": str(row.id),
-        "url": row.url,
+        "host": urlsplit(row.url).hostname,
+        "description": row.description,
         "reason": row.disabled_reason,
         "failing_since": iso(failing_since),
     }
@@ -166,19 +184,3 @@ def _tell_disabled(row: Any) -> None:
         [Event(tenant_id=row.tenant_id, type="endpoint.disabled", data=data, at=timezone.now())],
         Takers(Endpoint.objects.kept().of_tenant(row.tenant_id).exclude(pk=row.id)),
     )
-
-
-def _note_notified(rows: Sequence[Any]) -> None:
-    """What deliveries that ended mean for the users of the workflows they told of."""
-    news = [
-        {
-            "workflow_id": row.workflow_id,
-            "run": row.workflow_run,
-            "message_id": row.message_id,
-            "status": row.status,
-        }
-        for row in rows
-        if row.workflow_run and row.status in (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
-    ]
-    if news:
-        run("note_notified", {"news": batch(news)}, folder=SQL)

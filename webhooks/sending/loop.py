@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 import uvloop
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from config.longpoll import Hub
 from jobs.http import Client
@@ -29,7 +30,9 @@ from webhooks.services.messages import TOPIC
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-IN_FLIGHT_MAX = 400  # in one process
+IN_FLIGHT_MAX = 800  # in one process
+KEPT_FOR_FEW = 200  # of them, for endpoints that have next to nothing in flight
+FILES_WANTED = 4_096  # connections are files; the usual limit is 1,024
 # What is due by the clock is not announced, and an announcement may be lost.
 LOOK_EVERY_SECONDS = 1.0
 SETTLE_EVERY_SECONDS = 10.0
@@ -38,6 +41,7 @@ AWAY_SECONDS = 0.5  # between two tries while the database is away
 
 def send_deliveries(is_over: Callable[[], bool]) -> None:
     """Send what is due until `is_over()`, then wait for what is in flight: an attempt takes 15 s at most."""
+    _allow_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Sending(is_over).run())
 
@@ -75,7 +79,8 @@ class Sending:
         room = 0 if self._is_over() else IN_FLIGHT_MAX - len(self._in_flight)
         try:
             rows = await self._in_database(lambda: self._store_and_claim(outcomes, room))
-        except (OperationalError, InterfaceError):
+        except Exception:
+            # Whatever it was, what is in flight goes on, and what has ended is kept to be stored.
             logger.warning("deliveries not stored or claimed yet", exc_info=True)
             self._outcomes[:0] = outcomes
             await self._in_database(_disconnect)
@@ -105,7 +110,8 @@ class Sending:
         if now - self._settled_at > SETTLE_EVERY_SECONDS:
             self._settled_at = now
             settle_deliveries()
-        return claim_deliveries(self.worker, room=room) if room else []
+        shared_room = max(room - KEPT_FOR_FEW, 0)
+        return claim_deliveries(self.worker, room=room, shared_room=shared_room) if room else []
 
     def _store(self, outcomes: list[Outcome]) -> None:
         stored = finish_deliveries(outcomes)
@@ -117,6 +123,14 @@ class Sending:
 
     async def _in_database(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._database, work)
+
+
+def _allow_files() -> None:
+    """Let this process have as many connections open as it may want, where the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _disconnect() -> None:

@@ -17,6 +17,8 @@ RETRY_AFTER_SECONDS_MAX = 10 * 3_600
 OVERLOADED_SECONDS = 60.0
 
 SECONDS = re.compile(r"[0-9]{1,9}")
+OUR_FAULT_SECONDS = 60.0
+OUR_FAULTS = {Reason.INTERNAL_ERROR, Reason.UNREADABLE}
 TERMINAL = {Reason.GONE, Reason.URL_REFUSED, Reason.ADDRESS_REFUSED}
 
 
@@ -29,12 +31,23 @@ class Verdict:
     detail: str = ""
     delay_seconds: float = 0.0
 
+    @property
+    def is_our_fault(self) -> bool:
+        return self.reason in OUR_FAULTS
+
 
 def judge(reply: Answer | HttpFailure, *, step: int, is_manual: bool, now: datetime) -> Verdict:
-    """Judge the `step`-th attempt (from 1) of a schedule; one made by hand is never made again."""
+    """Judge the `step`-th attempt (from 1) of a schedule; one made by hand is never made again.
+
+    An attempt that failed by our own fault is made again every minute, and costs no step.
+    """
     reason, detail = _reason_of(reply)
     if not reason:
         return Verdict(status=Delivery.Status.DELIVERED)
+    if reason in OUR_FAULTS and not is_manual:
+        return Verdict(
+            status=Delivery.Status.PENDING, reason=reason, detail=detail, delay_seconds=OUR_FAULT_SECONDS
+        )
     if is_manual or reason in TERMINAL or step >= ATTEMPTS:
         return Verdict(status=Delivery.Status.FAILED, reason=reason, detail=detail)
     delay = SCHEDULE.delay_after(step)
@@ -72,7 +85,7 @@ def _seconds(retry_after: str, now: datetime) -> float:
         return float(retry_after)
     try:
         at = parsedate_to_datetime(retry_after)
-    except ValueError:
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return max((at - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):  # no date, or none that there is
         return 0.0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max((at - now).total_seconds(), 0.0)

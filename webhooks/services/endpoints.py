@@ -72,17 +72,16 @@ def delete_endpoint(endpoint: Endpoint) -> None:
     with transaction.atomic():
         Endpoint.objects.kept().filter(pk=endpoint.pk).update(deleted_at=Now(), sealed_headers="")
         endpoint.secrets.all().delete()
-        settle_deliveries(endpoint.pk)
+    settle_deliveries(endpoint.pk)  # some at once, the others soon
     endpoint.refresh_from_db()
 
 
 def pause_endpoint(endpoint: Endpoint, *, by: str) -> Endpoint:
     """Hold what is meant for an endpoint until it is resumed. Raises InvalidTransition when it is paused."""
-    with transaction.atomic():
-        running = Endpoint.objects.kept().filter(pk=endpoint.pk, paused_at=None)
-        if not running.update(paused_at=Now(), paused_by=by, updated_at=Now()):
-            raise InvalidTransition("The endpoint is paused already.")
-        settle_deliveries(endpoint.pk)
+    running = Endpoint.objects.kept().filter(pk=endpoint.pk, paused_at=None)
+    if not running.update(paused_at=Now(), paused_by=by, updated_at=Now()):
+        raise InvalidTransition("The endpoint is paused already.")
+    settle_deliveries(endpoint.pk)
     endpoint.refresh_from_db()
     return endpoint
 
@@ -93,21 +92,20 @@ def resume_endpoint(endpoint: Endpoint) -> Endpoint:
     What was held while it was paused is sent; what was held since it was disabled waits for recover_deliveries().
     Raises InvalidTransition when it is neither.
     """
-    with transaction.atomic():
-        stopped = Endpoint.objects.kept().filter(pk=endpoint.pk).exclude(paused_at=None, disabled_at=None)
-        if not stopped.update(
-            paused_at=None,
-            paused_by="",
-            disabled_at=None,
-            disabled_reason="",
-            failures=0,
-            failing_since=None,
-            breaker_trips=0,
-            breaker_until=None,
-            updated_at=Now(),
-        ):
-            raise InvalidTransition("The endpoint is neither paused nor disabled.")
-        settle_deliveries(endpoint.pk)
+    stopped = Endpoint.objects.kept().filter(pk=endpoint.pk).exclude(paused_at=None, disabled_at=None)
+    if not stopped.update(
+        paused_at=None,
+        paused_by="",
+        disabled_at=None,
+        disabled_reason="",
+        failures=0,
+        failing_since=None,
+        breaker_trips=0,
+        breaker_until=None,
+        updated_at=Now(),
+    ):
+        raise InvalidTransition("The endpoint is neither paused nor disabled.")
+    settle_deliveries(endpoint.pk)
     endpoint.refresh_from_db()
     return endpoint
 
@@ -121,6 +119,8 @@ def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of these fields; raises InvalidInput naming each that is wrong."""
     values = dict(fields)
     problems: list[FieldProblem] = []
+    if "event_types" in values:
+        values["event_types"] = list(dict.fromkeys(values["event_types"]))
     unknown = [name for name in values.get("event_types", []) if name not in CHOOSABLE]
     problems += [
         FieldProblem("/event_types", "unknown_event_type", f"There is no event type {name!r} to choose.")
@@ -141,6 +141,8 @@ def _header_problems(headers: Mapping[str, str]) -> list[FieldProblem]:
     if len(headers) > HEADERS_MAX:
         return [FieldProblem("/headers", "too_many", f"At most {HEADERS_MAX} headers are sent along.")]
     problems = []
+    if len({name.lower() for name in headers}) < len(headers):
+        problems.append(FieldProblem("/headers", "doubled", "Names that differ in case alone are one name."))
     for name, value in headers.items():
         pointer = f"/headers/{name.replace('~', '~0').replace('/', '~1')}"
         if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from jobs.models import Queue
 from webhooks.models import Delivery, Endpoint, Reason
 from webhooks.schedule import ATTEMPTS
 
-HELD = {
-    Reason.PAUSED: "The endpoint is paused; it is sent when the endpoint is resumed.",
-    Reason.DISABLED: "The endpoint is disabled; resume it, then recover what is held.",
+STOPPED = {
+    Endpoint.State.PAUSED: "The endpoint is paused; it is sent when the endpoint is resumed.",
+    Endpoint.State.DISABLED: "The endpoint is disabled; resume it, then recover what is held.",
+    Endpoint.State.DELETED: "The endpoint has been deleted; it is not sent any more.",
 }
 
 
-def explain(delivery: Delivery) -> str:
-    """What has become of a delivery and what it waits for; empty once it is delivered."""
+def explain(delivery: Delivery, *, is_paused: bool) -> str:
+    """What has become of a delivery and what it waits for; empty once it is delivered.
+
+    `is_paused` is the answer of is_sending_paused(), asked once for many.
+    """
     if delivery.status == Delivery.Status.DELIVERED:
         return ""
     if delivery.status == Delivery.Status.SENDING:
         return "It is being sent."
     if delivery.status == Delivery.Status.HELD:
-        return HELD.get(Reason(delivery.reason), "It is held.")
+        resumed = "It was held while the endpoint was stopped; recover what is held to have it sent."
+        return STOPPED.get(Endpoint.State(delivery.endpoint.state), resumed)
     if delivery.status == Delivery.Status.FAILED:
         return _failure(delivery)
-    return " ".join(part for part in (delivery.detail, _wait(delivery)) if part)
+    return " ".join(part for part in (delivery.detail, _wait(delivery, is_paused)) if part)
 
 
 def _failure(delivery: Delivery) -> str:
@@ -34,9 +40,11 @@ def _failure(delivery: Delivery) -> str:
     return delivery.detail
 
 
-def _wait(delivery: Delivery) -> str:
+def _wait(delivery: Delivery, is_paused: bool) -> str:
     """What a pending delivery waits for: its time, the breaker, a slot, or just its turn."""
     endpoint, now = delivery.endpoint, timezone.now()
+    if not delivery.is_manual and endpoint.state in STOPPED:  # to be held in a moment
+        return STOPPED[Endpoint.State(endpoint.state)]
     if endpoint.state == Endpoint.State.RESTING and not delivery.is_manual:
         return (
             f"The endpoint has failed {endpoint.failures} times in a row; "
@@ -46,6 +54,15 @@ def _wait(delivery: Delivery) -> str:
         return (
             f"Attempt {delivery.attempt_count + 1} comes at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC."
         )
-    if endpoint.next_slot_at and endpoint.next_slot_at > now:
-        return f"The endpoint takes {endpoint.max_per_minute} a minute; it waits for its slot."
+    if is_paused:
+        return "All sending is paused: the queue of webhooks is."
+    if endpoint.breaker_trips and not delivery.is_manual:
+        return "The endpoint has failed; one delivery goes ahead, and it waits for how that one fares."
+    if endpoint.max_per_minute and not delivery.is_manual:
+        return f"It waits for its turn; the endpoint takes {endpoint.max_per_minute} a minute."
     return "It waits for its turn."
+
+
+def is_sending_paused() -> bool:
+    """Whether somebody has paused the queue whose processes send."""
+    return Queue.objects.filter(name="webhooks", is_remote=False, paused_at__isnull=False).exists()

@@ -70,7 +70,7 @@ def tell_finished_work(attempts: Sequence[FinishedAttempt], workflows: Sequence[
 
     The number of statements does not grow with the batch.
     """
-    ended = [attempt for attempt in attempts if attempt.is_final and attempt.tenant_id]
+    ended = [attempt for attempt in attempts if attempt.is_final and attempt.is_told and attempt.tenant_id]
     tenants = {attempt.tenant_id for attempt in ended} | {workflow.tenant_id for workflow in workflows}
     takers = _takers({tenant for tenant in tenants if tenant})
     owed = [

@@ -23,13 +23,24 @@ def forget_messages() -> int:
     is_open = Exists(Delivery.objects.filter(message=OuterRef("pk"), status__in=OPEN))
     count = 0
     while keys := list(old.exclude(is_open).order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        with transaction.atomic():
-            deliveries = Delivery.objects.filter(message__in=keys)
-            Attempt.objects.filter(delivery__in=deliveries.values("pk")).delete()
-            deliveries.delete()
-            Message.objects.filter(pk__in=keys).delete()
-        count += len(keys)
+        count += _forget(keys)
     return count
+
+
+def _forget(keys: list[UUID]) -> int:
+    """Delete those of these messages that are still to be told to nobody once all of theirs is locked."""
+    with transaction.atomic():
+        # In the order of redeliver(): message, then deliveries.
+        messages = Message.objects.filter(pk__in=keys).order_by("pk").select_for_update()
+        locked = list(messages.values_list("pk", flat=True))
+        theirs = Delivery.objects.filter(message__in=locked).order_by("pk").select_for_update()
+        statuses = list(theirs.values_list("message_id", "status"))
+        forgotten = set(locked) - {message for message, status in statuses if status in OPEN}
+        deliveries = Delivery.objects.filter(message__in=forgotten)
+        Attempt.objects.filter(delivery__in=deliveries.values("pk")).delete()
+        deliveries.delete()
+        Message.objects.filter(pk__in=forgotten).delete()
+    return len(forgotten)
 
 
 def forget_receipts() -> int:

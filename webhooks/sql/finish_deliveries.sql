@@ -5,7 +5,7 @@ WITH outcome AS (
         id uuid, lease_token uuid, status text, outcome text, reason text, detail text, internal_detail text,
         delay_seconds float8, url text, request_headers jsonb, status_code int, response_headers jsonb,
         response_body text, is_response_cut bool, address text, timings jsonb, started_at timestamptz,
-        duration_ms int)
+        duration_ms int, is_our_fault bool)
 ),
 held AS (
     SELECT d.id
@@ -22,6 +22,7 @@ ended AS (
                                   THEN statement_timestamp() + make_interval(secs => o.delay_seconds) END,
            delivered_at = CASE WHEN o.status = 'delivered' THEN statement_timestamp() END,
            failed_at = CASE WHEN o.status = 'failed' THEN statement_timestamp() END,
+           step = CASE WHEN o.is_our_fault THEN greatest(d.step - 1, 0) ELSE d.step END,
            lease_token = NULL,
            lease_expires_at = NULL,
            status_code = o.status_code,

@@ -27,6 +27,7 @@ UPDATE webhooks_endpoint e
              CASE WHEN old.disabled_at IS NOT NULL OR old.deleted_at IS NOT NULL THEN ''
                   WHEN h.is_gone THEN 'gone'
                   WHEN NOT h.has_succeeded AND h.failures > 0
+                       AND old.failures + h.failures >= %(failures_max)s
                        AND old.failing_since <= statement_timestamp() - make_interval(days => %(days_max)s)
                   THEN 'failing'
                   ELSE '' END AS ends_for
@@ -37,4 +38,4 @@ UPDATE webhooks_endpoint e
          FOR NO KEY UPDATE OF old
   ) h
  WHERE e.id = h.endpoint_id
-RETURNING e.id, e.tenant_id, e.url, e.disabled_reason, e.failing_since, h.ends_for <> '' AS is_newly_disabled
+RETURNING e.id, e.tenant_id, e.url, e.description, e.disabled_reason, e.failing_since, h.ends_for <> '' AS is_newly_disabled

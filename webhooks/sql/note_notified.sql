@@ -1,4 +1,5 @@
--- Run in the transaction that stored attempts: what they mean for the users of workflows. A message of an earlier
+-- Run in the transaction that ended deliveries, their workflows locked before it, so that of two who end the last
+-- ones of a message the second sees what the first has stored: what they mean for the users of workflows. A message of an earlier
 -- run says nothing of the run at hand, and one that could not be delivered to one endpoint may still reach another.
 UPDATE jobs_workflow w
    SET notification_status = n.status,

@@ -12,23 +12,28 @@ WITH lapsed AS (
 ),
 given_back AS (
     UPDATE webhooks_delivery d
-       SET status = CASE WHEN d.attempt_count < %(attempts_max)s THEN 'pending' ELSE 'failed' END,
-           next_attempt_at = CASE WHEN d.attempt_count < %(attempts_max)s THEN statement_timestamp() END,
-           failed_at = CASE WHEN d.attempt_count >= %(attempts_max)s THEN statement_timestamp() END,
+       SET status = CASE WHEN d.lost_count < %(lost_max)s THEN 'pending' ELSE 'failed' END,
+           next_attempt_at = CASE WHEN d.lost_count < %(lost_max)s THEN statement_timestamp() END,
+           failed_at = CASE WHEN d.lost_count >= %(lost_max)s THEN statement_timestamp() END,
+           lost_count = d.lost_count + 1,
            step = greatest(d.step - 1, 0),
            lease_token = NULL,
            lease_expires_at = NULL,
            reason = 'sender_lost',
-           detail = %(detail)s
+           detail = CASE WHEN d.lost_count < %(lost_max)s THEN %(detail)s::text ELSE %(last_detail)s END
       FROM lapsed
      WHERE d.id = lapsed.id
     RETURNING d.*
+),
+noted AS (
+    INSERT INTO webhooks_attempt (
+        tenant_id, delivery_id, endpoint_id, number, outcome, reason, detail, internal_detail, url, request_headers,
+        response_headers, response_body, is_response_cut, address, timings, worker, started_at)
+    SELECT g.tenant_id, g.id, g.endpoint_id, g.attempt_count, 'unknown', 'sender_lost', %(detail)s::text, '', lapsed.url,
+           '{}', '[]', '', false, '', '{}', lapsed.worker, lapsed.started_at
+      FROM given_back g
+      JOIN lapsed USING (id)
 )
-INSERT INTO webhooks_attempt (
-    tenant_id, delivery_id, endpoint_id, number, outcome, reason, detail, internal_detail, url, request_headers,
-    response_headers, response_body, is_response_cut, address, timings, worker, started_at)
-SELECT g.tenant_id, g.id, g.endpoint_id, g.attempt_count, 'unknown', 'sender_lost', %(detail)s, '', lapsed.url,
-       '{}', '[]', '', false, '', '{}', lapsed.worker, lapsed.started_at
+SELECT g.id, g.message_id, g.status, m.workflow_id, m.workflow_run
   FROM given_back g
-  JOIN lapsed USING (id)
-RETURNING delivery_id
+  LEFT JOIN webhooks_message m ON m.id = g.message_id

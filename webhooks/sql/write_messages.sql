@@ -9,10 +9,10 @@ WITH message AS (
                trace_id text, request_id text)
 )
 INSERT INTO webhooks_delivery (
-    id, tenant_id, message_id, endpoint_id, status, is_manual, step, attempt_count, next_attempt_at, held_at,
+    id, tenant_id, message_id, endpoint_id, status, is_manual, step, attempt_count, lost_count, next_attempt_at, held_at,
     worker, reason, detail)
 SELECT d.id, d.tenant_id, d.message_id, d.endpoint_id,
-       CASE WHEN d.held_for = '' THEN 'pending' ELSE 'held' END, d.is_manual, 0, 0,
+       CASE WHEN d.held_for = '' THEN 'pending' ELSE 'held' END, d.is_manual, 0, 0, 0,
        CASE WHEN d.held_for = '' THEN statement_timestamp() END,
        CASE WHEN d.held_for <> '' THEN statement_timestamp() END,
        '', d.held_for, ''

@@ -46,6 +46,8 @@ class Command(BaseCommand):
         if tenant is None:
             raise CommandError(f"There is no tenant {slug!r}; create_tenant adds one.")
         given = sys.stdin.readline().strip() if secret_from_stdin else secret
+        if secret_from_stdin and not given:
+            raise CommandError("There is no secret on standard input.")
         sender = Sender.objects.of_tenant(tenant).filter(name=name).first() if rotate else None
         try:
             if sender is None:

@@ -20,14 +20,14 @@ def ping(envelope: JobEnvelope[NoPayload]) -> dict[str, str]:
     return {"pong": envelope.trace_id}
 
 
-@handler("system.forget_workers", payload=NoPayload, is_attested=False)
+@handler("system.forget_workers", payload=NoPayload, is_attested=False, is_internal=True)
 def forget_workers(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Delete the records of workers that have not been heard of for a day."""
     forgotten, _ = Worker.objects.filter(last_seen_at__lt=Now() - FORGET_WORKERS_AFTER).delete()
     return {"forgotten": forgotten}
 
 
-@handler("system.forget_idempotency_keys", payload=NoPayload, is_attested=False)
+@handler("system.forget_idempotency_keys", payload=NoPayload, is_attested=False, is_internal=True)
 def forget_idempotency_keys(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Delete the keys of requests that are too old to be asked again."""
     return {"forgotten": forget_keys()}

@@ -52,13 +52,13 @@ def remind(envelope: JobEnvelope[Reminder]) -> dict[str, str]:
     return {"requestId": request_id, "reminder": "due"}
 
 
-@handler("webhooks.forget_messages", payload=NoPayload, queue="webhooks", is_attested=False)
+@handler("webhooks.forget_messages", payload=NoPayload, queue="webhooks", is_attested=False, is_internal=True)
 def forget(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Delete messages, deliveries and receipts that have been kept long enough."""
     return {"messages": forget_messages(), "receipts": forget_receipts()}
 
 
-@handler("webhooks.match_receipts", payload=NoPayload, queue="webhooks", is_attested=False)
+@handler("webhooks.match_receipts", payload=NoPayload, queue="webhooks", is_attested=False, is_internal=True)
 def match_receipts(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Let the calls take effect that came before the workflow they speak of."""
     return {"matched": match_waiting_receipts()}
@@ -78,6 +78,7 @@ class CallBack:
     retry=RetryPolicy(delays=(1, 5, 15, 60)),
     timeout_seconds=60,
     is_attested=False,
+    is_internal=True,
 )
 def call_back_for_miniapp(envelope: JobEnvelope[CallBack]) -> dict[str, int]:
     """Tell /api/user_notified what a client's app would; twice is the same call, and so a duplicate.

@@ -43,8 +43,13 @@ class AppNotice:
 
 
 def read_user_notice(content: Mapping[str, Any]) -> UserNotice:
-    """Read the body of /api/user_notified; raises InvalidInput with a pointer per field."""
+    """Read the body of /api/user_notified; raises InvalidInput with a pointer per field.
+
+    An event of ours is refused: whoever caught one on its way, signed with a secret that both ways share, could
+    else have its user pass for told.
+    """
     fields = _Fields(content)
+    fields.refuse_event()
     notice = UserNotice(
         workflow_id=fields.text("workflow_id", NAME_MAX, is_required=True),
         user_id=fields.text("user_id", NAME_MAX, is_required=True),
@@ -104,6 +109,10 @@ class _Fields:
         except (ValueError, OverflowError):
             self._note(name, "invalid", "A time in ISO 8601, or whole milliseconds since 1970.")
             return None
+
+    def refuse_event(self) -> None:
+        if "type" in self.content and "data" in self.content:
+            self._note("type", "not_a_notice", "This is an event, and no notice that a user knows of it.")
 
     def refuse_problems(self) -> None:
         if self.problems:

@@ -209,7 +209,7 @@ class EnqueueJob(APIView):
         """Enqueue an in-house job by name."""
         asked = validated(EnqueueSerializer, request.data)
         name, payload = asked["jobName"], asked["payload"]
-        get_handler(name, pointer="/jobName")
+        get_handler(name, pointer="/jobName", for_client=True)
         key = key_of(request)
         job_id = enqueue_job(name, payload, tenant_id=key.tenant_id, actor_id=actor_of(request.headers, key))
         body = {

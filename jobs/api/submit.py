@@ -113,6 +113,8 @@ def submit_job(key: ApiKey, actor_id: str, asked: dict[str, Any]) -> Job:
 
     Raises InvalidInput for an unknown kind, a wrong payload or a queue that nobody serves, and WorkflowExists.
     """
+    if "kind" in asked:
+        get_handler(asked["kind"], for_client=True)
     _refuse_unserved_queue(asked)
     if "workflow_id" in asked:
         ((_, jobs),) = start_workflows(key.tenant, [_new_workflow(actor_id, asked)])
@@ -143,7 +145,7 @@ def _refuse_what_no_handler_takes(asked: Sequence[dict[str, Any]]) -> None:
     for index, job in enumerate(asked):
         try:
             if "kind" in job:
-                get_handler(job["kind"]).parse(job["payload"])
+                get_handler(job["kind"], for_client=True).parse(job["payload"])
             _refuse_unserved_queue(job)
         except InvalidInput as error:
             problems += [replace(found, pointer=f"/jobs/{index}{found.pointer}") for found in error.errors]

@@ -52,6 +52,7 @@ class Handler:
     timeout_seconds: int | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     is_attested: bool = True
+    is_internal: bool = False  # the platform's own: no client may ask for it
 
     @functools.cached_property
     def _adapter(self) -> pydantic.TypeAdapter[Any]:
@@ -98,6 +99,7 @@ def handler(
     timeout_seconds: int | None = None,
     retry: RetryPolicy | None = None,
     is_attested: bool = True,
+    is_internal: bool = False,
 ) -> Callable[[Callable[[JobEnvelope[Payload]], Any]], Callable[[JobEnvelope[Payload]], Any]]:
     """Register the decorated function as the handler of `kind`.
 
@@ -122,6 +124,7 @@ def handler(
             timeout_seconds=timeout_seconds,
             retry=retry or RetryPolicy(),
             is_attested=is_attested,
+            is_internal=is_internal,
         )
         return run
 
@@ -138,10 +141,10 @@ def find_handler(kind: str) -> Handler | None:
     return _handlers.get(kind)
 
 
-def get_handler(kind: str, *, pointer: str = "/kind") -> Handler:
-    """The handler of `kind`; raises InvalidInput at `pointer` where there is none."""
+def get_handler(kind: str, *, pointer: str = "/kind", for_client: bool = False) -> Handler:
+    """The handler of `kind`; raises InvalidInput at `pointer` where there is none (that a client may ask for)."""
     found = _handlers.get(kind)
-    if found is None:
+    if found is None or (for_client and found.is_internal):
         raise InvalidInput.at(pointer, "unknown_kind", f"No handler is registered for {kind!r}.")
     return found
 

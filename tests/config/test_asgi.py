@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -129,3 +130,56 @@ def test_a_wish_travels_in_the_answer() -> None:
     wish = asked_again(response)
     assert wish is not None
     assert (wish.topics, wish.seconds) == (["queue/a", "queue/b"], 2.5)
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "hex",
+        "zlib",
+        "bz2",
+        "base64",
+        "rot13",
+        "quopri",
+        "uu",
+        "undefined",
+        "idna",
+        "punycode",
+        '"hex"',
+        "nonsense",
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path", "expected"), [("GET", "/healthz", 200), ("PUT", "/api/user_notified", 405)]
+)
+def test_a_charset_that_decodes_no_text_is_no_error(
+    charset: str, method: str, path: str, expected: int
+) -> None:
+    content_type = f"text/plain; Charset={charset}; boundary=x".encode()
+
+    status, _, _ = call(
+        headers=((b"content-type", content_type),), path=path, query_string=b"a=%C3%A4.1", method=method
+    )
+
+    assert status == expected
+
+
+def test_wsgi_is_as_deaf_to_charsets() -> None:
+    from config.wsgi import application
+
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/healthz",
+        "QUERY_STRING": "a=1",
+        "CONTENT_TYPE": "text/plain; charset=hex",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.url_scheme": "http",
+    }
+    said: list[str] = []
+
+    answer = application(environ, lambda status, headers: said.append(status))
+
+    answer.close()  # type: ignore[attr-defined]
+    assert said == ["200 OK"]

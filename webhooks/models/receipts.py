@@ -53,8 +53,11 @@ class Receipt(models.Model):
     )
     user_id = models.CharField(max_length=200, blank=True)
     headers = models.JSONField(default=dict)
+    notice = models.JSONField(default=dict, help_text="What it says, as far as anything follows from it.")
     body = models.JSONField(
-        null=True, blank=True, help_text="As it was read; of a refused call its first bytes."
+        null=True,
+        blank=True,
+        help_text="As it was read, unless it is large; of a refused call its first bytes.",
     )
     size = models.PositiveIntegerField(help_text="Bytes of the body.")
     remote_address = models.CharField(max_length=60, blank=True)

@@ -6,11 +6,10 @@ of a workflow is recorded and never changes the workflow's own status, which fol
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,16 +17,13 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from jobs.errors import InvalidInput
 from jobs.models import Event, Workflow
 from jobs.signals import FinishedWorkflow
 from webhooks.models import Receipt
-from webhooks.notices import UserNotice, read_upstream_notice, read_user_notice
 
-# How much earlier than a rerun's end its user may have been told of it, for clocks differ.
+# How much earlier than its end the user of a workflow may have been told of it, for clocks differ.
 CLOCK_LEEWAY = timedelta(minutes=5)
-MATCH_BATCH = 100  # each may have a megabyte to say
-OUTPUTS_MAX_BYTES = 16 * 1024
+MATCH_BATCH = 100
 
 UNTOLD = [status for status in Workflow.NotificationStatus if status != Workflow.NotificationStatus.TOLD]
 NOT_EVALUATED: dict[str, Any] = {
@@ -58,7 +54,8 @@ def apply_waiting_receipts(workflows: Sequence[FinishedWorkflow]) -> None:
     keys: list[WorkflowKey] = [(workflow.tenant_id, workflow.workflow_id) for workflow in workflows]
     if not keys:
         return
-    if receipts := list(_waiting().filter(_names(keys, "workflow_name"))[:MATCH_BATCH]):
+    # Their workflows are locked, and then the receipts: so does everyone who touches both.
+    if receipts := list(_locked(_waiting().filter(_names(keys, "workflow_name"))[:MATCH_BATCH])):
         _settle(receipts, _lock_workflows(receipts))
 
 
@@ -67,8 +64,11 @@ def match_waiting_receipts() -> int:
     settled = 0
     while True:
         with transaction.atomic():
-            receipts = list(_waiting().filter(_is_due())[:MATCH_BATCH])
-            _settle(receipts, _lock_workflows(receipts))
+            # First the workflows, then the receipts, as everyone who locks both.
+            due = list(_waiting().filter(_is_due())[:MATCH_BATCH])
+            workflows = _lock_workflows(due)
+            receipts = list(_locked(_waiting().filter(pk__in=[receipt.pk for receipt in due])))
+            _settle(receipts, workflows)
         count = sum(receipt.state != Receipt.State.WAITING for receipt in receipts)
         settled += count
         if count < MATCH_BATCH:
@@ -76,12 +76,14 @@ def match_waiting_receipts() -> int:
 
 
 def _waiting() -> QuerySet[Receipt]:
-    """Waiting receipts, locked, the oldest first; those that somebody else is at are passed over.
+    """Waiting receipts of senders that are still listened to, the oldest first; without what they said in full."""
+    waiting = Receipt.objects.filter(state=Receipt.State.WAITING, sender__is_active=True)
+    return waiting.order_by("pk").defer("body", "headers")
 
-    Passed over and not waited for: whoever ends a workflow has it locked already.
-    """
-    waiting = Receipt.objects.filter(state=Receipt.State.WAITING).order_by("pk")
-    return waiting.select_for_update(skip_locked=True)
+
+def _locked(receipts: QuerySet[Receipt]) -> QuerySet[Receipt]:
+    """These receipts, locked; those that somebody else is at are passed over, and taken another time."""
+    return receipts.select_for_update(skip_locked=True, of=("self",))
 
 
 def _is_due() -> Q:
@@ -144,51 +146,39 @@ def judge(receipt: Receipt, workflow: Workflow | None) -> Verdict:
     """What a receipt does to the workflow it speaks of, which is locked; a second one finds what the first did."""
     if workflow is None:
         return Verdict(Receipt.State.WAITING)
-    try:
-        return _JUDGES[Receipt.Path(receipt.path)](receipt, workflow)
-    except InvalidInput:
-        # It was read when it came; if that has changed since, it is not to keep a workflow from ending.
-        return _ignored("unreadable")
+    return _JUDGES[Receipt.Path(receipt.path)](receipt, workflow)
 
 
 def _judge_user_notice(receipt: Receipt, workflow: Workflow) -> Verdict:
-    notice = read_user_notice(receipt.body or {})
-    if workflow.user_id and workflow.user_id != notice.user_id:
+    if workflow.user_id and workflow.user_id != receipt.user_id:
         return _ignored("other_user")
     if workflow.status == Workflow.Status.RUNNING:
         return Verdict(Receipt.State.WAITING) if workflow.attempt == 1 else _ignored("runs_again")
-    if _is_of_an_earlier_run(notice, workflow):
+    if _is_of_before(receipt, workflow):
         return _ignored("before_the_end")
     if workflow.notification_status == Workflow.NotificationStatus.TOLD:
         return _ignored("already_told")
     workflow.notification_status = Workflow.NotificationStatus.TOLD  # the next notice of a batch finds it so
-    return _applied(receipt, workflow, Event.Type.USER_NOTIFIED, _told(notice))
+    said = {"user_id": receipt.user_id, **receipt.notice}
+    return _applied(receipt, workflow, Event.Type.USER_NOTIFIED, said)
 
 
-def _is_of_an_earlier_run(notice: UserNotice, workflow: Workflow) -> bool:
-    """Whether the user was told before this run ended, and so of the one before."""
-    if workflow.attempt == 1 or notice.notified_at is None or workflow.ended_at is None:
+def _is_of_before(receipt: Receipt, workflow: Workflow) -> bool:
+    """Whether the user was told before this run ended, and so not of its end."""
+    text = receipt.notice.get("notified_at")
+    if text is None or workflow.ended_at is None:
         return False
-    return notice.notified_at < workflow.ended_at - CLOCK_LEEWAY
+    return datetime.fromisoformat(text) < workflow.ended_at - CLOCK_LEEWAY
 
 
 def _judge_upstream_notice(receipt: Receipt, workflow: Workflow) -> Verdict:
-    notice = read_upstream_notice(receipt.body or {})
-    is_short = len(json.dumps(notice.outputs)) <= OUTPUTS_MAX_BYTES
-    # What is too long for a line of the workflow's story is read in the receipt.
-    outputs = {"outputs": notice.outputs} if is_short else {"are_outputs_cut": True}
-    return _applied(receipt, workflow, Event.Type.UPSTREAM_ENDED, {"status": notice.status, **outputs})
+    return _applied(receipt, workflow, Event.Type.UPSTREAM_ENDED, receipt.notice)
 
 
 _JUDGES: dict[Receipt.Path, Callable[[Receipt, Workflow], Verdict]] = {
     Receipt.Path.USER_NOTIFIED: _judge_user_notice,
     Receipt.Path.WORKFLOW_COMPLETED: _judge_upstream_notice,
 }
-
-
-def _told(notice: UserNotice) -> dict[str, Any]:
-    notified_at = notice.notified_at.isoformat() if notice.notified_at else None
-    return {"user_id": notice.user_id, "notified_at": notified_at, "method": notice.method}
 
 
 def _ignored(reason: str) -> Verdict:

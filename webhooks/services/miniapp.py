@@ -27,7 +27,9 @@ class CallBackFailed(Exception):
 
 def find_told(tenant_id: UUID | None, receipt_id: UUID) -> Receipt:
     """The receipt of what the app was told; raises Refused where it, or its sender, is gone."""
-    mine = Receipt.objects.filter(tenant=tenant_id, path=Receipt.Path.MINIAPP, sender__isnull=False)
+    mine = Receipt.objects.filter(
+        tenant=tenant_id, path=Receipt.Path.MINIAPP, sender__isnull=False, state=Receipt.State.APPLIED
+    )
     receipt = mine.select_related("sender").filter(pk=receipt_id).first()
     if receipt is None:
         raise Refused("The receipt, or the sender that is to sign, is gone.")

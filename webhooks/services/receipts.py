@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
 from config.tracing import current_trace
+from jobs.errors import DomainError
 from jobs.models import Workflow
 from jobs.queue.enqueue import enqueue_job
 from jobs.statements import run
@@ -33,6 +35,11 @@ from webhooks.services.messages import SQL
 
 logger = logging.getLogger(__name__)
 
+BODY_KEPT_BYTES = 64 * 1024
+OUTPUTS_MAX_BYTES = 16 * 1024
+WAITING_MAX = 10_000  # of a tenant
+LOCK_TIMEOUT = "2s"
+
 REFUSED_KEPT = 1_000
 REFUSED_BODY_BYTES = 2 * 1024
 REFUSED_PER_SECOND = 20  # written by each process; the rest is only logged
@@ -40,6 +47,14 @@ INT4_MAX = 2_147_483_647
 
 # The events of which the stand-in for a client's app tells its user, and then says so.
 TOLD_OF = {"workflow.completed", "workflow.failed", "workflow.cancelled", "request.reminder"}
+
+
+class TooManyWaiting(DomainError):
+    """A tenant's senders have said too much of what does not exist."""
+
+    code = "too_many_waiting"
+    status = 429
+    retry_after_seconds = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +93,21 @@ class Taken:
 def take_user_notice(call: Call) -> Taken:
     """Take the word of a client's app that its user knows. Raises InvalidInput."""
     notice = read_user_notice(call.content)
-    return _take_once(call, judge, workflow_name=notice.workflow_id, user_id=notice.user_id)
+    said = {
+        "notified_at": notice.notified_at.isoformat() if notice.notified_at else None,
+        "method": notice.method,
+    }
+    return _take_once(call, judge, workflow_name=notice.workflow_id, user_id=notice.user_id, notice=said)
 
 
 def take_upstream_notice(call: Call) -> Taken:
     """Take the word of an upstream that a workflow ended. Raises InvalidInput."""
     notice = read_upstream_notice(call.content)
-    return _take_once(call, judge, workflow_name=notice.workflow_id)
+    is_short = len(json.dumps(notice.outputs)) <= OUTPUTS_MAX_BYTES
+    # What is too long for a line of the workflow's story is read in the receipt.
+    outputs = {"outputs": notice.outputs} if is_short else {"are_outputs_cut": True}
+    said = {"status": notice.status, **outputs}
+    return _take_once(call, judge, workflow_name=notice.workflow_id, notice=said)
 
 
 def take_app_notice(call: Call) -> Taken:
@@ -107,7 +130,7 @@ def _tells_a_user(notice: AppNotice) -> bool:
     return has_both and (not notice.type or notice.type in TOLD_OF)
 
 
-def _take_once(call: Call, judge: Callable[[Receipt, Workflow | None], Verdict], **fields: str) -> Taken:
+def _take_once(call: Call, judge: Callable[[Receipt, Workflow | None], Verdict], **fields: Any) -> Taken:
     """Store a call's receipt and let it take effect in one transaction, unless the call came before."""
     receipt = _new_receipt(call, **fields)
     with transaction.atomic():
@@ -116,10 +139,19 @@ def _take_once(call: Call, judge: Callable[[Receipt, Workflow | None], Verdict],
         if found.first_id is None:
             workflow = _workflow_of(found)
             verdict = judge(receipt, workflow)
+            if verdict.state == Receipt.State.WAITING:
+                _refuse_too_many(receipt)
             receipt.state, receipt.reason, receipt.workflow = verdict.state, verdict.reason, workflow
             if _store(receipt, verdict):
                 return Taken(receipt=receipt, is_duplicate=False)
         return Taken(receipt=_note_duplicate(receipt, found.first_id), is_duplicate=True)
+
+
+def _refuse_too_many(receipt: Receipt) -> None:
+    """Raise TooManyWaiting where a tenant's senders have said enough of what does not exist."""
+    waiting = Receipt.objects.filter(tenant=receipt.tenant_id, state=Receipt.State.WAITING)
+    if waiting.order_by()[:WAITING_MAX].count() >= WAITING_MAX:
+        raise TooManyWaiting(f"{WAITING_MAX:,} calls wait for workflows that do not exist yet.")
 
 
 def _workflow_of(found: Any) -> Workflow | None:
@@ -156,18 +188,20 @@ def _columns(receipt: Receipt) -> dict[str, Any]:
     more = ("workflow_id", "user_id", "size", "remote_address", "trace_id")
     return {name: getattr(receipt, name) for name in names + more} | {
         "headers": Jsonb(receipt.headers),
+        "notice": Jsonb(receipt.notice),
         "body": Jsonb(receipt.body),
     }
 
 
-def _new_receipt(call: Call, **fields: str) -> Receipt:
+def _new_receipt(call: Call, **fields: Any) -> Receipt:
     """A receipt that waits, until what it says is known to be applied or not."""
+    size = call.incoming.size
     return Receipt(
         tenant_id=call.sender.tenant_id,
         sender=call.sender,
         state=Receipt.State.WAITING,
         key=call.webhook_id or call.incoming.digest,
-        body=call.content,
+        body=call.content if size <= BODY_KEPT_BYTES else {"$truncated": {"bytes": size}},
         **_as_it_came(call.incoming),
         **fields,
     )
@@ -189,7 +223,10 @@ def _lock_body(receipt: Receipt) -> None:
     text = f"receipt {receipt.sender_id} {receipt.path} {receipt.digest}"
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+        # A workflow that somebody holds for long costs a 503, and not a web thread.
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true), pg_advisory_xact_lock(%s)", [LOCK_TIMEOUT, number]
+        )
 
 
 class Allowance:

@@ -3,9 +3,9 @@
 WITH receipt AS (
     INSERT INTO webhooks_receipt (
         id, tenant_id, sender_id, path, state, reason, key, digest, workflow_name, workflow_id, user_id, headers,
-        body, size, remote_address, trace_id, duplicate_count, applied_at)
+        notice, body, size, remote_address, trace_id, duplicate_count, applied_at)
     VALUES (%(id)s, %(tenant_id)s, %(sender_id)s, %(path)s, %(state)s::text, %(reason)s, %(key)s, %(digest)s,
-            %(workflow_name)s, %(workflow_id)s, %(user_id)s, %(headers)s, %(body)s, %(size)s, %(remote_address)s,
+            %(workflow_name)s, %(workflow_id)s, %(user_id)s, %(headers)s, %(notice)s, %(body)s, %(size)s, %(remote_address)s,
             %(trace_id)s, 0, CASE WHEN %(state)s::text = 'applied' THEN statement_timestamp() END)
     ON CONFLICT DO NOTHING
     RETURNING id, tenant_id, workflow_id

@@ -164,6 +164,7 @@ def test_a_charset_that_decodes_no_text_is_no_error(
     assert status == expected
 
 
+@pytest.mark.django_db
 def test_wsgi_is_as_deaf_to_charsets() -> None:
     from config.wsgi import application
 

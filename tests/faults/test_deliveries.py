@@ -74,19 +74,29 @@ def memory_of(cluster: subprocess.Popen[bytes]) -> int:
 
 def kill_a_sender(platform: Platform) -> None:
     """SIGKILL a process that has something in flight."""
-    rows = eventually(
-        lambda: [row for row in in_flight(platform) if psutil.pid_exists(row["pid"])],
-        within=90,
-        what="something in flight",
-    )
-    psutil.Process(random.choice(rows)["pid"]).kill()
+    eventually(lambda: any(map(kill, in_flight(platform))), within=90, what="something in flight")
 
 
-def in_flight(platform: Platform) -> list[dict[str, Any]]:
-    return platform.query(
+def kill(pid: int) -> bool:
+    """SIGKILL a process; False where it has gone already, or is dead and waits for its parent to notice."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        process.kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def in_flight(platform: Platform) -> list[int]:
+    """The processes that have begun to send something just now, in random order."""
+    rows = platform.query(
         "SELECT DISTINCT split_part(worker, ':', 2)::int AS pid FROM webhooks_delivery "
         "WHERE status = 'sending' AND lease_expires_at > now() + interval '28 seconds'"
     )
+    pids = [row["pid"] for row in rows]
+    return random.sample(pids, len(pids))
 
 
 def statuses(platform: Platform) -> Counter[str]:

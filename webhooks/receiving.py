@@ -96,7 +96,7 @@ def _read(request: HttpRequest, path: Receipt.Path) -> Incoming:
     return Incoming(
         path=path,
         body=body,
-        size=int(request.META.get("CONTENT_LENGTH") or 0) if body is None else len(body),
+        size=int(request.headers.get("content-length") or 0) if body is None else len(body),
         headers=_kept(request.headers),
         remote_address=request.META.get("REMOTE_ADDR", "")[:ADDRESS_KEPT_CHARACTERS],
     )

@@ -87,8 +87,8 @@ def sweep_deliveries() -> int:
 def finish_deliveries(outcomes: Sequence[Outcome]) -> set[UUID]:
     """Store outcomes whose lease is still live; the answer names the deliveries whose outcome counted.
 
-    Raises one of AWAY, with nothing stored, when the database is away. Where
-    the batch can't be stored each outcome is tried by itself; one that can't be is logged and lapses.
+    Raises one of AWAY, with nothing stored, when the database is away. Where the batch can't be stored each
+    outcome is tried by itself; one that can't be is logged and lapses.
     """
     try:
         return _finish(outcomes)

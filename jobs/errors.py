@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def pointer_part(name: object) -> str:
+    """A key or an index as it stands in a pointer (RFC 6901 §3)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
+
+
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
     """What is wrong with one field: an RFC 6901 `pointer` into the body, a stable `code`, a sentence."""

@@ -8,6 +8,7 @@ the statement opens with jsonb_to_recordset: escaping arrays value by value cost
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -62,6 +63,11 @@ def run(name: str, params: Mapping[str, Any], *, folder: Path = SQL) -> list[Any
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         cursor.execute(statement(folder, name), params)
         return cursor.fetchall() if cursor.description else []
+
+
+def lock_number(text: str) -> int:
+    """The number of the advisory lock that a text stands for."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)
 
 
 def batch(rows: Sequence[Mapping[str, Any]]) -> Jsonb:

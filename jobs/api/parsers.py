@@ -11,7 +11,7 @@ from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from jobs.errors import DomainError, FieldProblem, InvalidInput
+from jobs.errors import DomainError, FieldProblem, InvalidInput, pointer_part
 
 MAX_DEPTH = 64
 # Beyond this PostgreSQL would write a number out in tens of thousands of digits, or refuse it.
@@ -110,7 +110,7 @@ def _unstorable(value: Any, pointer: str) -> Iterable[FieldProblem]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _unstorable(key, pointer)
-            yield from _unstorable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+            yield from _unstorable(item, f"{pointer}/{pointer_part(key)}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unstorable(item, f"{pointer}/{index}")

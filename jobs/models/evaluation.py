@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
+
+# What any later change of a unit writes: it is to be looked at anew. SQL that changes units has the same.
+NOT_EVALUATED: dict[str, Any] = {
+    "is_cleanup_evaluated": False,
+    "status_category": "",
+    "problem_type": "",
+    "problem_details": None,
+    "evaluated_at": None,
+}
 
 
 class StatusCategory(models.TextChoices):

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pydantic
 from django.conf import settings
 
-from jobs.errors import FieldProblem, InvalidInput
+from jobs.errors import FieldProblem, InvalidInput, pointer_part
 from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
 
@@ -78,7 +78,7 @@ class Handler:
                 f"This is not a payload of {self.kind}.",
                 errors=[
                     FieldProblem(
-                        pointer="/".join(["/payload", *map(_escaped, problem["loc"])]),
+                        pointer="/".join(["/payload", *map(pointer_part, problem["loc"])]),
                         code=problem["type"],
                         detail=problem["msg"],
                     )
@@ -158,7 +158,3 @@ def served_queues() -> list[str]:
     """The queues that some handler uses, in the order of the settings."""
     used = {registered.queue for registered in _handlers.values()}
     return [queue for queue in settings.QUEUES if queue in used]
-
-
-def _escaped(part: int | str) -> str:
-    return str(part).replace("~", "~0").replace("/", "~1")

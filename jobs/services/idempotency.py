@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from django.utils import timezone
 
 from jobs.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from jobs.models import IdempotencyKey
+from jobs.statements import lock_number
 
 KEEP_FOR = timedelta(hours=24)
 FORGET_BATCH = 1_000
@@ -19,8 +19,7 @@ FORGET_BATCH = 1_000
 
 def lock_key(tenant_id: UUID, key: str) -> None:
     """Hold a tenant's key until the transaction at hand ends; raises IdempotencyKeyInFlight where it is held."""
-    digest = hashlib.sha256(f"idempotency {tenant_id} {key}".encode()).digest()
-    number = int.from_bytes(digest[:8], signed=True)
+    number = lock_number(f"idempotency {tenant_id} {key}")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
         if not cursor.fetchone()[0]:

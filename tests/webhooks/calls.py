@@ -9,7 +9,8 @@ from typing import Any
 
 from django.test import Client
 
-from jobs.models import Tenant
+from jobs.models import Tenant, Workflow
+from tests.factories import make_workflow
 from webhooks.models import Sender
 from webhooks.services.senders import create_sender
 from webhooks.signatures import sign_plain, sign_standard
@@ -65,3 +66,11 @@ def _client() -> Client:
 def send(path: str, content: Any, secret: str) -> Any:
     """POST in the plain form."""
     return post(path, content, plain(secret, content))
+
+
+def notice_of(workflow: Workflow, **fields: Any) -> dict[str, Any]:
+    return {"workflow_id": workflow.workflow_id, "user_id": "user-1", **fields}
+
+
+def make_ended(tenant: Tenant, **fields: Any) -> Workflow:
+    return make_workflow(tenant, **{"status": "completed", "user_id": "user-1", **fields})

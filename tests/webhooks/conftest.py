@@ -9,6 +9,7 @@ from django.test import Client
 
 from jobs.models import Tenant
 from tests.factories import make_endpoint, make_operator, make_superuser
+from tests.webhooks.calls import make_sender
 from tests.webhooks.pages import URL, client_of
 from webhooks.models import Endpoint
 from webhooks.services import receipts
@@ -40,3 +41,9 @@ def endpoint(tenant: Tenant) -> Endpoint:
 def known_content_types(db: None) -> None:
     """Django caches these: only the first page of a process asks for them."""
     ContentType.objects.get_for_models(*apps.get_models())
+
+
+@pytest.fixture
+def secret(tenant: Tenant) -> str:
+    """What a sender of `acme` signs with."""
+    return make_sender(tenant)[1]

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
-from jobs.models import Event, Tenant, Workflow
-from tests.factories import make_workflow
-from tests.webhooks.calls import NOTIFIED, RECEIPT_FIELDS, make_sender, send
+from jobs.models import Event, Tenant
+from tests.webhooks.calls import NOTIFIED, RECEIPT_FIELDS, make_ended, notice_of, send
 from webhooks.models import Receipt
-
-
-@pytest.fixture
-def secret(tenant: Tenant) -> str:
-    return make_sender(tenant)[1]
-
-
-def notice_of(workflow: Workflow, **fields: Any) -> dict[str, Any]:
-    return {"workflow_id": workflow.workflow_id, "user_id": "user-1", **fields}
-
-
-def make_ended(tenant: Tenant, **fields: Any) -> Workflow:
-    return make_workflow(tenant, **{"status": "completed", "user_id": "user-1", **fields})
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,6 @@ WEEK = 7 * 86_400
 
 
 @pytest.fixture
-def secret(tenant: Tenant) -> str:
-    return make_sender(tenant)[1]
-
-
-@pytest.fixture
 def workflow(tenant: Tenant) -> Workflow:
     return make_workflow(tenant, status="completed", **CONTENT)
 

@@ -19,7 +19,7 @@ from jobs.signals import FinishedWorkflow
 from jobs.testing import RunJobs
 from tests.factories import make_job, make_tenant, make_workflow
 from tests.jobs.test_finish import lease_of
-from tests.webhooks.calls import NOTIFIED, make_sender, send
+from tests.webhooks.calls import NOTIFIED, make_ended, make_sender, notice_of, send
 from webhooks.models import Receipt, Sender
 from webhooks.services import matching, receipts
 from webhooks.services.matching import apply_waiting_receipts, match_waiting_receipts
@@ -31,19 +31,6 @@ EVALUATED: dict[str, Any] = {
     "problem_details": {"since": "yesterday"},
     "evaluated_at": datetime(2026, 1, 1, tzinfo=UTC),
 }
-
-
-@pytest.fixture
-def secret(tenant: Tenant) -> str:
-    return make_sender(tenant)[1]
-
-
-def notice_of(workflow: Workflow, **fields: Any) -> dict[str, Any]:
-    return {"workflow_id": workflow.workflow_id, "user_id": "user-1", **fields}
-
-
-def make_ended(tenant: Tenant, **fields: Any) -> Workflow:
-    return make_workflow(tenant, **{"status": "completed", "user_id": "user-1", **fields})
 
 
 def finished(workflow: Workflow) -> FinishedWorkflow:

@@ -10,13 +10,8 @@ from jobs.models import Event, Tenant, Workflow
 from jobs.queue.enqueue import enqueue_job
 from jobs.testing import RunJobs
 from tests.factories import make_workflow
-from tests.webhooks.calls import COMPLETED, make_sender, send
+from tests.webhooks.calls import COMPLETED, send
 from webhooks.models import Receipt
-
-
-@pytest.fixture
-def secret(tenant: Tenant) -> str:
-    return make_sender(tenant)[1]
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "cancelled"])

@@ -16,6 +16,7 @@ from unfold.widgets import (
 
 from jobs.admin.api_keys import ShownOnce
 from jobs.admin.collections import said_by_the_api
+from jobs.api.fields import INT4_MAX
 from jobs.api.parsers import parse_json
 from jobs.errors import DomainError
 from webhooks.admin.forms import ServiceForm, given
@@ -79,7 +80,7 @@ class EndpointForm(ServiceForm):
     )
     max_per_minute = forms.IntegerField(
         min_value=1,
-        max_value=2_147_483_647,
+        max_value=INT4_MAX,
         required=False,
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="None: as fast as it takes them.",

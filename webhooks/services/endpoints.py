@@ -10,8 +10,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs.errors import DomainError, FieldProblem, InvalidInput, InvalidTransition
-from jobs.http import HttpFailure, check_url
+from jobs.errors import DomainError, FieldProblem, InvalidInput, InvalidTransition, pointer_part
+from jobs.http import OWN_HEADERS, HttpFailure, check_url
 from jobs.models import Tenant
 from jobs.tenancy.sealing import seal, unseal
 from webhooks.events import CHOOSABLE
@@ -23,11 +23,9 @@ ENDPOINTS_MAX = 20  # of a tenant
 HEADERS_MAX = 20
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,1000}")
-# What is ours to say: who signs, what is sent, and how the message is framed.
-OWN_HEADERS = re.compile(
-    r"webhook-.*|x-webhook-.*|content-.*|traceparent|tracestate|x-request-id|host|connection|keep-alive|te|trailer"
-    r"|transfer-encoding|upgrade|expect|accept-encoding|proxy-.*|cookie",
-    re.IGNORECASE,
+# What is ours to say besides what frames the message: who signs, what is sent, whose trace it is.
+OURS = re.compile(
+    r"webhook-.*|x-webhook-.*|content-.*|traceparent|tracestate|x-request-id|proxy-.*|cookie", re.IGNORECASE
 )
 
 
@@ -144,10 +142,10 @@ def _header_problems(headers: Mapping[str, str]) -> list[FieldProblem]:
     if len({name.lower() for name in headers}) < len(headers):
         problems.append(FieldProblem("/headers", "doubled", "Names that differ in case alone are one name."))
     for name, value in headers.items():
-        pointer = f"/headers/{name.replace('~', '~0').replace('/', '~1')}"
+        pointer = f"/headers/{pointer_part(name)}"
         if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
             problems.append(FieldProblem(pointer, "invalid", "This is no header of printable ASCII."))
-        elif OWN_HEADERS.fullmatch(name):
+        elif name.lower() in OWN_HEADERS or OURS.fullmatch(name):
             problems.append(FieldProblem(pointer, "reserved", f"{name} is the platform's to send."))
     return problems
 

@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from jobs.models import Event, Workflow
+from jobs.models.evaluation import NOT_EVALUATED
 from jobs.signals import FinishedWorkflow
 from webhooks.models import Receipt
 
@@ -25,14 +26,6 @@ from webhooks.models import Receipt
 CLOCK_LEEWAY = timedelta(minutes=5)
 MATCH_BATCH = 100
 
-UNTOLD = [status for status in Workflow.NotificationStatus if status != Workflow.NotificationStatus.TOLD]
-NOT_EVALUATED: dict[str, Any] = {
-    "is_cleanup_evaluated": False,
-    "status_category": "",
-    "problem_type": "",
-    "problem_details": None,
-    "evaluated_at": None,
-}
 WorkflowKey = tuple[UUID | None, str]
 
 
@@ -133,8 +126,9 @@ def _settle(receipts: Sequence[Receipt], workflows: Mapping[WorkflowKey, Workflo
 
 def _tell(workflow_ids: Sequence[UUID | None]) -> None:
     """Mark the users of these workflows as told, and have the workflows evaluated anew."""
-    untold = Workflow.objects.filter(pk__in=workflow_ids, notification_status__in=UNTOLD)
-    untold.update(notification_status=Workflow.NotificationStatus.TOLD, **NOT_EVALUATED)
+    told = Workflow.NotificationStatus.TOLD
+    untold = Workflow.objects.filter(pk__in=workflow_ids).exclude(notification_status=told)
+    untold.update(notification_status=told, **NOT_EVALUATED)
 
 
 def _note(receipt: Receipt, workflow: Workflow | None, verdict: Verdict) -> None:

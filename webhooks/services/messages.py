@@ -24,6 +24,7 @@ from webhooks.models import Endpoint, Reason
 SQL = Path(__file__).parent.parent / "sql"
 TOPIC = "deliveries"  # announced when there is something to send
 BODY_MAX_BYTES = 256 * 1024
+DATA_MAX_BYTES = BODY_MAX_BYTES - 4_096  # what stands around the data is less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,17 @@ class Event:
     @property
     def body(self) -> str:
         """The JSON text that is signed and sent, of BODY_MAX_BYTES at most."""
+        whole = self._with(self.data)
+        return whole if len(whole.encode()) <= DATA_MAX_BYTES else self._with(_fitted(self.data))
+
+    def _with(self, data: dict[str, Any]) -> str:
         return _text(
             {
                 "type": self.type,
                 "timestamp": iso(self.at),
                 "workflow_id": self.workflow_id or None,
                 "user_id": self.user_id or None,
-                "data": _fitted(self.data),
+                "data": data,
             }
         )
 
@@ -78,7 +83,14 @@ def tell_finished_work(attempts: Sequence[FinishedAttempt], workflows: Sequence[
         for workflow in workflows
         if workflow.user_id or takers.of(workflow.tenant_id, f"workflow.{workflow.status}")
     ]
-    write_messages([*map(_of_job, ended), *map(_of_workflow, workflows)], takers)
+    # Most work is told to nobody: only what somebody takes is put into words.
+    events = [_of_job(attempt) for attempt in ended if takers.of(attempt.tenant_id, f"job.{attempt.outcome}")]
+    events += [
+        _of_workflow(workflow)
+        for workflow in workflows
+        if takers.of(workflow.tenant_id, f"workflow.{workflow.status}")
+    ]
+    write_messages(events, takers)
     if owed:
         Workflow.objects.filter(pk__in=owed).update(notification_status=Workflow.NotificationStatus.OWED)
 
@@ -242,7 +254,7 @@ def _told(error: dict[str, Any] | None) -> dict[str, Any] | None:
 def _fitted(data: dict[str, Any]) -> dict[str, Any]:
     """`data`, its largest values left out until it fits; what they were can be read by the API."""
     sizes = {name: len(_text(value).encode()) for name, value in data.items()}
-    while sum(sizes.values()) > BODY_MAX_BYTES - 4_096:  # what stands around the data is less
+    while sum(sizes.values()) > DATA_MAX_BYTES:
         largest = max(sizes, key=lambda name: sizes[name])
         data = {**data, largest: {"$truncated": {"bytes": sizes[largest]}}}
         sizes[largest] = len(_text(data[largest]))

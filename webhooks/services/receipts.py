@@ -27,7 +27,7 @@ from config.tracing import current_trace
 from jobs.errors import DomainError
 from jobs.models import Workflow
 from jobs.queue.enqueue import enqueue_job
-from jobs.statements import run
+from jobs.statements import lock_number, run
 from webhooks.models import Receipt, Sender
 from webhooks.notices import AppNotice, read_app_notice, read_upstream_notice, read_user_notice
 from webhooks.services.matching import Verdict, judge
@@ -220,8 +220,7 @@ def _as_it_came(incoming: Incoming) -> dict[str, Any]:
 
 def _lock_body(receipt: Receipt) -> None:
     """Let calls of one body in one after the other: one of them may have lost the id that makes it the same."""
-    text = f"receipt {receipt.sender_id} {receipt.path} {receipt.digest}"
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)
+    number = lock_number(f"receipt {receipt.sender_id} {receipt.path} {receipt.digest}")
     with connection.cursor() as cursor:
         # A workflow that somebody holds for long costs a 503, and not a web thread.
         cursor.execute(

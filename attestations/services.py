@@ -69,6 +69,7 @@ def _of_attempt(attempt: FinishedAttempt) -> dict[str, Any]:
                     else {"error": attempt.error, "failed_at": _millis(attempt.ended_at)}
                 ),
             },
+            "started_at": attempt.started_at,
             "expires_at": _expiry(attempt.ended_at),
         }
     )
@@ -103,6 +104,7 @@ def _of_workflow(workflow: FinishedWorkflow) -> dict[str, Any]:
                     else {"error": workflow.error, "failed_at": _millis(workflow.ended_at)}
                 ),
             },
+            "started_at": None,
             "expires_at": _expiry(workflow.ended_at),
         }
     )

@@ -194,6 +194,19 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {name: {} for name in QUEUES},
 }
 
+# --- The evaluator and what is kept ----------------------------------------------------------------
+
+STUCK_AFTER_SECONDS = env.int("STUCK_AFTER_SECONDS", default=600)
+NOTIFY_GRACE_SECONDS = env.int("NOTIFY_GRACE_SECONDS", default=600)
+# What an output of a service is where neither its bytes, its name nor its host says: comfyui=image/png,…
+OUTPUT_CONTENT_TYPES = env.dict("OUTPUT_CONTENT_TYPES", default={})
+# Who gets an e-mail when a run finds new problems; nobody, unless it is set.
+PROBLEM_EMAIL_TO = env.list("PROBLEM_EMAIL_TO", default=[])
+PROBLEM_EMAIL_FROM = env.str("PROBLEM_EMAIL_FROM", default="affidavit@localhost")
+vars().update(env.email("EMAIL_URL", default="consolemail://"))
+EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", default=7)
+JOB_RETENTION_DAYS = env.int("JOB_RETENTION_DAYS", default=30)
+
 # --- Web -------------------------------------------------------------------------------------------
 
 # Processes and threads of one `manage.py web`: each thread keeps a database connection.

@@ -42,6 +42,7 @@ class FinishedAttempt:
     user_id: str
     trace_id: str
     request_id: str
+    started_at: datetime | None  # None where no attempt was begun
     ended_at: datetime
 
 

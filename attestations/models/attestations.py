@@ -69,6 +69,14 @@ class Attestation(models.Model):
     retry_attempt = models.PositiveIntegerField(default=0, help_text="Earlier attempts.")
     attestation_data = models.JSONField()
     digest = models.CharField(max_length=64, help_text="SHA-256 of the canonical JSON, hex.")
+    original_digest = models.CharField(
+        max_length=64,
+        blank=True,
+        db_default="",
+        help_text="The digest before base64 was taken out of an old attestation.",
+    )
+    # Beside the document, whose shape is fixed.
+    started_at = models.DateTimeField(null=True, blank=True, help_text="When the attempt began.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField()
 

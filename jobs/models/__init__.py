@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from jobs.models.cleanings import Cleaning
 from jobs.models.clusters import Cluster
 from jobs.models.collections import Collection
 from jobs.models.evaluation import ProblemType, StatusCategory
+from jobs.models.evaluations import EvaluationRun, OutputCheck, ProblemAlert
 from jobs.models.events import Event
 from jobs.models.idempotency import IdempotencyKey
 from jobs.models.jobs import Job
@@ -15,11 +17,15 @@ from jobs.models.workflows import Workflow
 
 __all__ = [
     "ApiKey",
+    "Cleaning",
     "Cluster",
     "Collection",
+    "EvaluationRun",
     "Event",
     "IdempotencyKey",
     "Job",
+    "OutputCheck",
+    "ProblemAlert",
     "ProblemType",
     "Queue",
     "Scope",

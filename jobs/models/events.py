@@ -19,6 +19,7 @@ class Event(models.Model):
         CANCEL_REQUESTED = "cancel_requested"  # {"by"}
         CANCELLED = "cancelled"  # {"by"}
         RETRIED = "retried"  # {"by", "reason", "before", "after"}
+        RENOTIFIED = "renotified"  # {"by", "reason", "message_id"}: its user is told once more
         REMINDER_DUE = "reminder_due"  # {"user_id"}
         USER_NOTIFIED = "user_notified"  # {"user_id", "notified_at", "method", "receipt_id"}
         UPSTREAM_ENDED = "upstream_ended"  # {"status", "receipt_id", …}: what an upstream says of a workflow

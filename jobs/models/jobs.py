@@ -144,6 +144,16 @@ class Job(Evaluated):
                 fields=["expires_at"],
                 condition=models.Q(status__in=["waiting", "queued"], expires_at__isnull=False),
             ),
+            # Read by the evaluator: jobs outside a workflow that have ended and were not looked at since.
+            models.Index(
+                name="job_to_evaluate",
+                fields=["id"],
+                condition=models.Q(
+                    is_cleanup_evaluated=False,
+                    workflow__isnull=True,
+                    status__in=["completed", "failed", "cancelled"],
+                ),
+            ),
             # Read by a tenant's own list, newest first.
             models.Index(name="job_tenant_newest", fields=["tenant", "-id"]),
         ]

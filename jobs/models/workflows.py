@@ -88,6 +88,15 @@ class Workflow(Evaluated):
         ordering = ["-id"]
         indexes = [
             models.Index(name="workflow_tenant_newest", fields=["tenant", "-id"]),
+            # Read by the evaluator: what has ended and was not looked at since, and what might be overdue.
+            models.Index(
+                name="workflow_to_evaluate",
+                fields=["id"],
+                condition=models.Q(
+                    is_cleanup_evaluated=False, status__in=["completed", "failed", "cancelled"]
+                ),
+            ),
+            models.Index(name="workflow_running", fields=["id"], condition=models.Q(status="running")),
         ]
         constraints = [
             models.UniqueConstraint(name="workflow_id_per_tenant", fields=["tenant", "workflow_id"]),

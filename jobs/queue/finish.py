@@ -125,6 +125,7 @@ def finished_attempt(row: Any, workflows: dict[UUID, Workflow], *, is_attested: 
         user_id=workflow.user_id if workflow else "",
         trace_id=row.trace_id,
         request_id=row.request_id,
+        started_at=row.started_at,
         ended_at=row.ended_at,
     )
 

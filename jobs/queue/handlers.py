@@ -53,6 +53,7 @@ class Handler:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     is_attested: bool = True
     is_internal: bool = False  # the platform's own: no client may ask for it
+    declares_output: bool = False  # a result that holds nothing is a problem
 
     @functools.cached_property
     def _adapter(self) -> pydantic.TypeAdapter[Any]:
@@ -100,6 +101,7 @@ def handler(
     retry: RetryPolicy | None = None,
     is_attested: bool = True,
     is_internal: bool = False,
+    declares_output: bool = False,
 ) -> Callable[[Callable[[JobEnvelope[Payload]], Any]], Callable[[JobEnvelope[Payload]], Any]]:
     """Register the decorated function as the handler of `kind`.
 
@@ -125,6 +127,7 @@ def handler(
             retry=retry or RetryPolicy(),
             is_attested=is_attested,
             is_internal=is_internal,
+            declares_output=declares_output,
         )
         return run
 

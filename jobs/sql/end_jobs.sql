@@ -8,4 +8,4 @@ UPDATE jobs_job j
   FROM jsonb_to_recordset(%(ends)s) AS e(id uuid, status text, error jsonb)
  WHERE j.id = e.id AND j.status IN ('waiting', 'queued')
 RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.payload, j.ctx, j.attempt, j.worker, j.status, j.result,
-          j.error, j.workflow_id, j.step_index, j.trace_id, j.request_id, statement_timestamp() AS ended_at
+          j.error, j.workflow_id, j.step_index, j.trace_id, j.request_id, j.started_at, statement_timestamp() AS ended_at

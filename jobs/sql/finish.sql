@@ -34,5 +34,5 @@ UPDATE jobs_job j
   JOIN held USING (id, lease_token)
  WHERE j.id = held.id
 RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.queue, j.payload, j.ctx, j.attempt, j.worker,
-          j.status, j.result, j.error, j.workflow_id, j.step_index, j.trace_id, j.request_id,
+          j.status, j.result, j.error, j.workflow_id, j.step_index, j.trace_id, j.request_id, j.started_at,
           statement_timestamp() AS ended_at

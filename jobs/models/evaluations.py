@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from jobs.models.evaluation import ProblemType
+from jobs.models.jobs import PLATFORM
 from jobs.models.tenants import Tenant, TenantQuerySet
 from jobs.models.workflows import Workflow
 
@@ -51,7 +52,9 @@ class ProblemAlert(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="alert_per_problem", fields=["tenant", "problem_type"], nulls_distinct=False
+                Coalesce("tenant", models.Value(PLATFORM, output_field=models.UUIDField())),
+                "problem_type",
+                name="alert_per_problem",
             ),
         ]
 

@@ -24,6 +24,7 @@ NAVIGATION = {
         ("Jobs", "bolt", "jobs.Job"),
         ("Attestations", "verified", "attestations.Attestation"),
         ("Events", "timeline", "jobs.Event"),
+        ("Evaluations", "fact_check", "jobs.EvaluationRun"),
     ],
     "Webhooks": [
         ("Endpoints", "webhook", "webhooks.Endpoint"),

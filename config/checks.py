@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parseaddr
 from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 
 @register
@@ -103,6 +106,35 @@ def check_webhook_networks(**_: Any) -> list[CheckMessage]:
                 Error(f"WEBHOOK_ALLOWED_NETWORKS holds {network!r}: {error}.", hint=hint, id="affidavit.E006")
             )
     return found
+
+
+@register
+def check_problem_email(**_: Any) -> list[CheckMessage]:
+    """Whom to tell of problems, and as whom."""
+    found: list[CheckMessage] = []
+    asked = [("PROBLEM_EMAIL_TO", address) for address in settings.PROBLEM_EMAIL_TO]
+    for name, address in [*asked, ("PROBLEM_EMAIL_FROM", settings.PROBLEM_EMAIL_FROM)]:
+        try:
+            validate_email(parseaddr(address)[1])
+        except ValidationError:
+            hint = "Addresses look like ops@example.com; those of PROBLEM_EMAIL_TO are parted by commas."
+            found.append(
+                Error(f"{name} holds {address!r}, which is no address.", hint=hint, id="affidavit.E007")
+            )
+    return found
+
+
+@register(deploy=True)
+def check_problem_email_is_sent(**_: Any) -> list[CheckMessage]:
+    if not settings.PROBLEM_EMAIL_TO or not settings.EMAIL_BACKEND.endswith(".console.EmailBackend"):
+        return []
+    return [
+        Warning(
+            "E-mail about problems is printed to the log of a cluster, and sent to nobody.",
+            hint="Set EMAIL_URL, like smtp+tls://user:password@mail.example.com:587, or unset PROBLEM_EMAIL_TO.",
+            id="affidavit.W003",
+        )
+    ]
 
 
 @register(deploy=True)

@@ -14,11 +14,16 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
+        from jobs.evaluator.outcomes import find_bad_outcomes
+        from jobs.evaluator.outputs import find_mistyped
+        from jobs.evaluator.rules import rule
         from jobs.queue.runner import prepare_process
         from jobs.schedules import sync_schedules
         from jobs.services.queues import ensure_queues
 
         autodiscover_modules("job_handlers")
+        rule(find_bad_outcomes)
+        rule(find_mistyped)
         post_migrate.connect(ensure_queues, sender=self)
         post_migrate.connect(sync_schedules, sender=self)
         post_spawn.connect(prepare_process, dispatch_uid="jobs")

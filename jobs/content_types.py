@@ -1,6 +1,9 @@
-"""Tells what a file is by its first bytes. Pure."""
+"""Tells what a file is by its first bytes and by its name, and which types are the same. Pure."""
 
 from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
 
 # (offset, bytes that stand there, content type, extension); the first that fits decides.
 SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
@@ -48,3 +51,128 @@ def content_type_of_name(name: str) -> str:
     """What a stored file's extension says: it was given by `sniff` where that knew."""
     dot = name.rfind(".")
     return BY_EXTENSION.get(name[dot:].lower(), UNKNOWN) if dot >= 0 else UNKNOWN
+
+
+# What the names of outputs elsewhere say besides. Not served by us, so nothing here ever runs on our host.
+BY_NAME = BY_EXTENSION | {
+    ".aac": "audio/aac",
+    ".avi": "video/x-msvideo",
+    ".bin": UNKNOWN,
+    ".bmp": "image/bmp",
+    ".ckpt": UNKNOWN,
+    ".exr": "image/x-exr",
+    ".fbx": UNKNOWN,
+    ".gguf": UNKNOWN,
+    ".gltf": "model/gltf+json",
+    ".gz": "application/gzip",
+    ".heic": "image/heic",
+    ".htm": "text/html",
+    ".html": "text/html",
+    ".m4a": "audio/mp4",
+    ".md": "text/markdown",
+    ".mkv": "video/x-matroska",
+    ".npy": UNKNOWN,
+    ".npz": UNKNOWN,
+    ".obj": "model/obj",
+    ".onnx": UNKNOWN,
+    ".opus": "audio/ogg",
+    ".ply": UNKNOWN,
+    ".psd": "image/vnd.adobe.photoshop",
+    ".pt": UNKNOWN,
+    ".pth": UNKNOWN,
+    ".srt": "application/x-subrip",
+    ".stl": "model/stl",
+    ".svg": "image/svg+xml",
+    ".tar": "application/x-tar",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".usdz": "model/vnd.usdz+zip",
+    ".vtt": "text/vtt",
+    ".xml": "application/xml",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+}
+# Other names of one type.
+ALIASES = {
+    "application/binary": UNKNOWN,
+    "application/x-gzip": "application/gzip",
+    "application/x-pdf": "application/pdf",
+    "application/x-yaml": "application/yaml",
+    "application/x-zip": "application/zip",
+    "application/x-zip-compressed": "application/zip",
+    "audio/mp3": "audio/mpeg",
+    "audio/mpeg3": "audio/mpeg",
+    "audio/vnd.wave": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/x-flac": "audio/flac",
+    "audio/x-m4a": "audio/mp4",
+    "audio/x-mp3": "audio/mpeg",
+    "audio/x-pn-wav": "audio/wav",
+    "audio/x-wav": "audio/wav",
+    "binary/octet-stream": UNKNOWN,
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "model/gltf.binary": "model/gltf-binary",
+    "text/xml": "application/xml",
+    "text/yaml": "application/yaml",
+}
+# Signatures, and words of a host, that several types share: a file of which they say the one may be any of these (a
+# trailing * is any rest).
+CONTAINERS: dict[str, tuple[str, ...]] = {
+    "application/json": ("model/gltf+json",),
+    "application/xml": ("image/svg+xml",),
+    "application/zip": (
+        UNKNOWN,
+        "application/epub+zip",
+        "application/java-archive",
+        "application/vnd.*",
+        "model/*",
+    ),
+    "audio/ogg": ("application/ogg", "audio/opus", "audio/vorbis", "video/ogg"),
+    "text/plain": (
+        "application/json",
+        "application/x-subrip",
+        "application/xml",
+        "application/yaml",
+        "model/obj",
+        "text/*",
+    ),
+    "video/mp4": (
+        "audio/aac",
+        "audio/mp4",
+        "image/avif",
+        "image/heic",
+        "image/heif",
+        "video/3gpp",
+        "video/quicktime",
+    ),
+    "video/quicktime": ("video/mp4",),
+    "video/webm": ("audio/webm", "audio/x-matroska", "video/x-matroska"),
+}
+_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,48}/[a-z0-9][a-z0-9!#$&^_.+-]{0,48}")
+_EXTENSION = re.compile(r"[^/]*(\.[A-Za-z0-9]{1,12})")
+
+
+def plain_type(text: str) -> str:
+    """A content type in lower case under its usual name, without parameters; "" for what is none."""
+    name = text.partition(";")[0].strip().lower()
+    return ALIASES.get(name, name) if _TYPE.fullmatch(name) else ""
+
+
+def extension_of_url(url: str) -> str:
+    """The extension of the file that a URL names, in lower case with its dot; "" where it has none."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:  # an IPv6 address that is none
+        return ""
+    found = _EXTENSION.fullmatch(path.rpartition("/")[2])
+    return found[1].lower() if found else ""
+
+
+def fits(found: str, said: str) -> bool:
+    """Whether a file whose signature or host says `found` may be what `said` says; both are plain types."""
+    members = CONTAINERS.get(found, ())
+    return found == said or any(
+        said.startswith(member[:-1]) if member.endswith("*") else said == member for member in members
+    )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db.models.functions import Now
 
+from jobs.evaluator.mails import ProblemMail, send_problem_mail
+from jobs.evaluator.runs import evaluate
 from jobs.models import Worker
+from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler
 from jobs.services.idempotency import forget_keys
@@ -31,3 +35,23 @@ def forget_workers(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
 def forget_idempotency_keys(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Delete the keys of requests that are too old to be asked again."""
     return {"forgotten": forget_keys()}
+
+
+@handler("system.evaluate", payload=NoPayload, timeout_seconds=3_600, is_attested=False, is_internal=True)
+def evaluate_work(envelope: JobEnvelope[NoPayload]) -> dict[str, Any]:
+    """Say of all work that has ended or is overdue whether it is truly done."""
+    run = evaluate()
+    return {"run": run.pk, "categories": run.categories, "problems": run.problems}
+
+
+@handler(
+    "system.mail_problems",
+    payload=ProblemMail,
+    retry=RetryPolicy(delays=(10, 60, 300, 900, 3_600, 3_600, 3_600)),
+    timeout_seconds=60,
+    is_attested=False,
+    is_internal=True,
+)
+def mail_problems(envelope: JobEnvelope[ProblemMail]) -> dict[str, int]:
+    """Tell operators by e-mail of new problems; fails, and is tried again, while the mail server does not take it."""
+    return {"addresses": send_problem_mail(envelope.payload, job_id=envelope.job_id)}

@@ -47,5 +47,7 @@ urlpatterns = [
     api(f"(?:api/)?collections/{COLLECTION}/generations", collections.GenerationList.as_view()),
     api("api/workflows", workflows.WorkflowList.as_view(), "workflows"),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})", workflows.WorkflowDetail.as_view(), "workflow"),
+    api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/retry", workflows.RetryWorkflow.as_view()),
+    api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/cancel", workflows.CancelWorkflow.as_view()),
     path("artifacts/<path:path>", artifacts.show_artifact, name="artifact"),
 ]

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from attestations.models import Attestation
 from jobs.ids import uuid7
-from jobs.models import ApiKey, Cluster, Collection, Event, Job, Queue, Tenant, Worker, Workflow
+from jobs.models import ApiKey, Cluster, Collection, Event, Job, ProblemAlert, Queue, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
 from jobs.tenancy.services import create_api_key, create_tenant
 from webhooks.models import Attempt, Delivery, Endpoint, Message, Receipt, Sender
@@ -237,3 +237,9 @@ def make_receipt(sender: Sender | None, **fields: Any) -> Receipt:
         **fields,
     }
     return Receipt.objects.create(sender=sender, **fields)
+
+
+def make_alert(tenant: Tenant | None, problem: str = "stuck", **fields: Any) -> ProblemAlert:
+    """An alert as the evaluator leaves it: with something to tell."""
+    fields = {"untold_count": 2, "workflow_ids": ["workflow-a"], "since": timezone.now(), **fields}
+    return ProblemAlert.objects.create(tenant=tenant, problem_type=problem, **fields)

@@ -22,12 +22,18 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
+        from jobs.evaluator.alerts import alert_listener
+        from jobs.evaluator.rules import rule
+        from webhooks.evaluation import find_untold
         from webhooks.sending.claim import QUEUE
         from webhooks.sending.loop import send_deliveries
+        from webhooks.services.problems import tell_of_problems
 
         companion(QUEUE)(send_deliveries)
         add_schedules(SCHEDULES)
+        rule(find_untold)
         work_finished.connect(on_work_finished, dispatch_uid="webhooks")
+        alert_listener(tell_of_problems)
 
 
 def on_work_finished(

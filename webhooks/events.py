@@ -62,6 +62,29 @@ ENDPOINT: dict[str, Schema] = {
     "reason": {"enum": ["failing", "gone"]},
     "failing_since": {"type": ["string", "null"], "format": "date-time"},
 }
+PROBLEM: dict[str, Schema] = {
+    "problem_type": {
+        "enum": [
+            "notification_failed",
+            "notification_missing",
+            "worker_failed",
+            "timed_out",
+            "expired",
+            "cancelled",
+            "stuck",
+            "no_worker",
+            "missing_output",
+            "attestation_missing",
+            "content_type_mismatch",
+        ]
+    },
+    "status_category": {"enum": ["filed", "incomplete"]},
+    "count": {"type": "integer", "minimum": 1},
+    "workflow_ids": {"type": "array", "items": TEXT, "maxItems": 20},
+    "job_ids": {"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": 20},
+    "since": TIME,
+    "what_to_do": TEXT,
+}
 TEST: dict[str, Schema] = {"endpoint_id": {"type": "string", "format": "uuid"}, "message": TEXT}
 
 
@@ -119,6 +142,11 @@ CATALOGUE = {
             name="endpoint.disabled",
             tells="Another endpoint of yours is sent nothing any more; its deliveries are held.",
             data=ENDPOINT,
+        ),
+        EventType(
+            name="evaluation.problem",
+            tells="The evaluator has found new problems of one type in your work; at most one an hour and type.",
+            data=PROBLEM,
         ),
         EventType(
             name="webhook.test",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jobs.urls import UUID, api
-from webhooks.api import deliveries, endpoints, inbound
+from jobs.api.fields import WORKFLOW_ID
+from jobs.urls import JOB, UUID, api
+from webhooks.api import deliveries, endpoints, inbound, workflows
 
 ENDPOINT = rf"api/webhook-endpoints/(?P<endpoint_id>{UUID})"
 DELIVERY = rf"api/webhook-deliveries/(?P<delivery_id>{UUID})"
@@ -24,6 +25,8 @@ urlpatterns = [
     api("api/webhook-deliveries", deliveries.DeliveryList.as_view(), "webhook-deliveries"),
     api(DELIVERY, deliveries.DeliveryDetail.as_view(), "webhook-delivery"),
     api(f"{DELIVERY}/redeliver", deliveries.Redeliver.as_view()),
+    api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/renotify", workflows.RenotifyWorkflow.as_view()),
+    api(f"api/jobs/{JOB}/renotify", workflows.RenotifyJob.as_view()),
     api("api/webhook/workflow-completed", inbound.workflow_completed, "workflow-completed"),
     api("api/user_notified", inbound.user_notified, "user-notified"),
     api("miniapp-gen-mock", inbound.miniapp, "miniapp"),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from jobs.admin import api_keys, clusters, collections, events, jobs, queues, tenants, workers, workflows
+from jobs.admin import (
+    api_keys,
+    clusters,
+    collections,
+    evaluations,
+    events,
+    jobs,
+    queues,
+    tenants,
+    workers,
+    workflows,
+)
 
 __all__ = [
     "api_keys",
     "clusters",
     "collections",
+    "evaluations",
     "events",
     "jobs",
     "queues",

@@ -46,13 +46,14 @@ def _texts(event: Event) -> list[str]:
         case Event.Type.PROGRESS:
             return [f"{data.get('progress', 0)} % {data.get('message', '')}".strip()]
         case Event.Type.CANCEL_REQUESTED:
-            return [f"{by} asked it to stop."]
+            return [f"{by} asked it to stop{_why(data)}"]
         case Event.Type.CANCELLED:
-            return [f"{by} cancelled it."]
+            return [f"{by} cancelled it{_why(data)}"]
         case Event.Type.RETRIED:
             edited = ", with another payload" if "after" in data else ""
-            reason = f": {data['reason']}" if data.get("reason") else "."
-            return [f"{by} had it tried again{edited}{reason}"]
+            return [f"{by} had it tried again{edited}{_why(data)}"]
+        case Event.Type.RENOTIFIED:
+            return [f"{by} had its user told once more{_why(data)}"]
         case Event.Type.REMINDER_DUE:
             return ["A reminder of it was asked for."]
         case Event.Type.USER_NOTIFIED:
@@ -61,6 +62,10 @@ def _texts(event: Event) -> list[str]:
         case Event.Type.UPSTREAM_ENDED:
             return [f"An upstream says that it ended as {data.get('status') or 'it does not say what'}."]
     return [str(data)]
+
+
+def _why(data: dict[str, Any]) -> str:
+    return f": {data['reason']}" if data.get("reason") else "."
 
 
 @admin.register(Event)

@@ -24,6 +24,7 @@ from jobs.api.fields import validated
 from jobs.api.jobs import key_of
 from jobs.api.parsers import BodyTooLarge
 from jobs.api.workers import JobReport, LeaseSerializer
+from jobs.artifacts import STORED
 from jobs.content_types import INLINE, PREFIX_BYTES, UNKNOWN, content_type_of_name, sniff
 from jobs.errors import InvalidInput
 from jobs.services.jobs import heartbeat
@@ -31,8 +32,6 @@ from jobs.services.jobs import heartbeat
 CHUNK = 256 * 1024
 # No dot first, no separators: the name can't lead out of its folder.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-# Where artifacts are stored: tenant, job, secret and name. The extension may have been added to a full name.
-STORED = re.compile(r"[A-Za-z0-9_-]{1,100}(/[A-Za-z0-9_-]{1,100}){2}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,149}")
 
 
 class StoreArtifact(JobReport):

@@ -1,19 +1,24 @@
-"""Workflows: list and look at."""
+"""Workflows: list, look at, retry, cancel."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
+from jobs.api.authentication import actor_of
+from jobs.api.fields import StrictSerializer, shown, validated
 from jobs.api.jobs import JobSerializer, key_of
 from jobs.api.pagination import asked_filters
 from jobs.models import Workflow
+from jobs.services.workflows import cancel_workflow, retry_workflow
 
 
 class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
@@ -78,6 +83,12 @@ class WorkflowDetailSerializer(WorkflowSerializer):
         return JobSerializer(jobs, many=True).data  # type: ignore[return-value]
 
 
+class ReasonSerializer(StrictSerializer):
+    """Why something is done to a workflow or job; kept in its story."""
+
+    reason = serializers.CharField(required=False, default="", max_length=1_000, allow_blank=True)
+
+
 class WorkflowList(ListAPIView[Workflow]):
     """The tenant's workflows, newest first."""
 
@@ -105,3 +116,33 @@ class WorkflowDetail(RetrieveAPIView[Workflow]):
 
     def get_queryset(self) -> QuerySet[Workflow]:
         return Workflow.objects.of_tenant(key_of(self.request).tenant)
+
+
+class WorkflowVerb(APIView):
+    """Something done to one workflow of the tenant."""
+
+    scopes = {"POST": "manage"}
+
+    def workflow(self, request: Request, workflow_id: str) -> Workflow:
+        mine = Workflow.objects.of_tenant(key_of(request).tenant)
+        return get_object_or_404(mine, workflow_id=workflow_id)
+
+
+class RetryWorkflow(WorkflowVerb):
+    @extend_schema(request=ReasonSerializer, responses=WorkflowDetailSerializer)
+    def post(self, request: Request, workflow_id: str) -> Response:
+        """Run a failed workflow again: only what failed; what has completed keeps its results."""
+        asked = validated(ReasonSerializer, request.data)
+        by = actor_of(request.headers, key_of(request))
+        workflow = retry_workflow(self.workflow(request, workflow_id), by=by, **asked)
+        return Response(shown(WorkflowDetailSerializer, workflow))
+
+
+class CancelWorkflow(WorkflowVerb):
+    @extend_schema(request=ReasonSerializer, responses=WorkflowDetailSerializer)
+    def post(self, request: Request, workflow_id: str) -> Response:
+        """Stop a workflow: at once where no step runs, else when the running step has ended."""
+        asked = validated(ReasonSerializer, request.data)
+        by = actor_of(request.headers, key_of(request))
+        workflow = cancel_workflow(self.workflow(request, workflow_id), by=by, **asked)
+        return Response(shown(WorkflowDetailSerializer, workflow))

@@ -40,6 +40,23 @@ class ProblemType(models.TextChoices):
     CONTENT_TYPE_MISMATCH = "content_type_mismatch"  # the output is not what its type says
 
 
+_FILED, _INCOMPLETE = StatusCategory.FILED, StatusCategory.INCOMPLETE
+# In the order of their weight: where several are found in a unit, the first is its problem and the others are named.
+CATEGORIES: dict[ProblemType, StatusCategory] = {
+    ProblemType.WORKER_FAILED: _INCOMPLETE,
+    ProblemType.TIMED_OUT: _INCOMPLETE,
+    ProblemType.EXPIRED: _INCOMPLETE,
+    ProblemType.CANCELLED: _INCOMPLETE,
+    ProblemType.STUCK: _INCOMPLETE,
+    ProblemType.NO_WORKER: _INCOMPLETE,
+    ProblemType.MISSING_OUTPUT: _INCOMPLETE,
+    ProblemType.ATTESTATION_MISSING: _INCOMPLETE,
+    ProblemType.CONTENT_TYPE_MISMATCH: _INCOMPLETE,
+    ProblemType.NOTIFICATION_FAILED: _FILED,
+    ProblemType.NOTIFICATION_MISSING: _FILED,
+}
+
+
 class Evaluated(models.Model):
     """The five fields of an evaluation; any later change of the unit clears them."""
 

@@ -53,8 +53,9 @@ class Job(Evaluated):
         Status.QUEUED: {Status.RUNNING, Status.FAILED, Status.CANCELLED},
         Status.RUNNING: {Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.QUEUED},
         Status.COMPLETED: set[Status](),
-        Status.FAILED: {Status.QUEUED},  # an operator's retry
-        Status.CANCELLED: {Status.QUEUED},  # an operator's retry
+        # An operator's retry, of the job or of its workflow, in which a later step waits for its turn again.
+        Status.FAILED: {Status.QUEUED, Status.WAITING},
+        Status.CANCELLED: {Status.QUEUED, Status.WAITING},
     }
     LIVE = (Status.WAITING, Status.QUEUED, Status.RUNNING)
 

@@ -157,6 +157,16 @@ def registered_kinds() -> list[str]:
     return sorted(_handlers)
 
 
+def kinds_with_output() -> list[str]:
+    """The kinds that declare an output."""
+    return [kind for kind, registered in _handlers.items() if registered.declares_output]
+
+
+def unattested_kinds() -> list[str]:
+    """The kinds that opted out of attestations and messages."""
+    return [kind for kind, registered in _handlers.items() if not registered.is_attested]
+
+
 def served_queues() -> list[str]:
     """The queues that some handler uses, in the order of the settings."""
     used = {registered.queue for registered in _handlers.values()}

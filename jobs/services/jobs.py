@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-from django.db.models import F
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db import transaction
+from django.db.models.functions import Coalesce, Now
 
 from jobs.errors import InvalidTransition, LeaseLost, OutcomeNotStored
 from jobs.models import Event, Job, Tenant, Workflow
-from jobs.queue import wakeups
+from jobs.models.evaluation import NOT_EVALUATED
 from jobs.queue.claim import Lease, Renewal, renew
 from jobs.queue.finish import end_unstarted_jobs, finish
 from jobs.queue.handlers import get_handler
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
-from jobs.workflows.templates import UnknownName, resolve
+from jobs.services.events import record_event
+from jobs.services.retries import Retry, queue_again, rerun_workflow
+from jobs.workflows.locks import lock_with_steps
 
 
 def cancel_job(job: Job, *, by: str) -> Job:
@@ -26,120 +27,75 @@ def cancel_job(job: Job, *, by: str) -> Job:
     Raises InvalidTransition when it has ended, or waits in a workflow that has failed.
     """
     with transaction.atomic():
-        if job.status == Job.Status.WAITING and job.workflow_id:
-            # First the workflow: whoever completes the step before locks that before this one.
-            _refuse_of_failed_workflow(Workflow.objects.select_for_update().get(pk=job.workflow_id))
-        locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+        locked, workflow, _ = _lock(job)
+        if workflow and locked.status == Job.Status.WAITING and workflow.status == Workflow.Status.FAILED:
+            raise InvalidTransition("Its workflow has failed: the job waits for a retry, or for ever.")
         if locked.status == Job.Status.RUNNING:
-            Job.objects.filter(pk=job.pk).update(cancel_requested_at=Coalesce("cancel_requested_at", Now()))
-            _record(locked, Event.Type.CANCEL_REQUESTED, {"by": by})
+            ask_to_stop(locked, by=by)
         elif locked.is_final:
             raise InvalidTransition(
                 f"The job is {locked.status}; only a job that has not ended is cancelled."
             )
         else:
             end_unstarted_jobs([locked], Job.Status.CANCELLED, make_error("cancelled", f"Cancelled by {by}."))
-            _record(locked, Event.Type.CANCELLED, {"by": by})
+            record_event(locked, Event.Type.CANCELLED, {"by": by})
     job.refresh_from_db()
     return job
 
 
-def _refuse_of_failed_workflow(workflow: Workflow) -> None:
-    if workflow.status == Workflow.Status.FAILED:
-        raise InvalidTransition("Its workflow has failed: the job waits for a retry, or for ever.")
+def ask_to_stop(job: Job, *, by: str) -> None:
+    """Ask for the end of a running job, which is locked: its worker hears it, and its attempt is the last."""
+    Job.objects.filter(pk=job.pk).update(
+        cancel_requested_at=Coalesce("cancel_requested_at", Now()), **NOT_EVALUATED
+    )
+    _look_anew(job.workflow_id)
+    record_event(job, Event.Type.CANCEL_REQUESTED, {"by": by})
+
+
+def _look_anew(workflow_id: UUID | None) -> None:
+    """Have a workflow evaluated anew that was found stuck and whose step now moves."""
+    if workflow_id:
+        Workflow.objects.filter(pk=workflow_id, is_cleanup_evaluated=True).update(**NOT_EVALUATED)
 
 
 def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | None = None) -> Job:
     """Queue a failed or cancelled job again for one attempt more, perhaps with another payload.
 
     The count of attempts goes on; the first payload is kept in `original_payload`, and who, why, before and
-    after in an event. A failed workflow runs again with its job. Raises InvalidTransition for a job that has
-    not ended so, whose workflow can't go on or whose singleton key another job has taken, and InvalidInput for
-    a payload its kind does not take.
+    after in an event. A failed workflow runs again with its job, as retry_workflow() has it. Raises
+    InvalidTransition for a job that has not ended so, whose workflow can't go on with it or whose singleton key
+    another job has taken, and InvalidInput for a payload its kind does not take.
     """
     if payload is not None and job.kind:
         get_handler(job.kind).parse(payload)
+    retry = Retry(by=by, reason=reason, payload=payload)
     with transaction.atomic():
-        locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+        locked, workflow, steps = _lock(job)
         if Job.Status.QUEUED not in Job.TRANSITIONS[Job.Status(locked.status)] or not locked.is_final:
             raise InvalidTransition(f"The job is {locked.status}; only a failed or cancelled job is retried.")
-        earlier = _reopen_workflow(locked)
-        before = _filled_in(locked, earlier) if payload is None else locked.payload
-        after = before if payload is None else payload
-        if after != before and locked.original_payload is None:
-            locked.original_payload = before
-        try:
-            with transaction.atomic():
-                Job.objects.filter(pk=job.pk).update(
-                    status=Job.Status.QUEUED,
-                    payload=after,
-                    original_payload=locked.original_payload,
-                    max_attempts=Greatest("max_attempts", F("attempt") + 1),
-                    batch_size=1,  # the attempt is not to be lost to a neighbour
-                    run_at=Now(),
-                    expires_at=None,
-                    progress=0,
-                    cancel_requested_at=None,
-                    failed_at=None,
-                    cancelled_at=None,
-                )
-        except IntegrityError as error:
-            raise InvalidTransition(
-                "Another job lives under its singleton key; let that one end first."
-            ) from error
-        change = {} if after == before else {"before": before, "after": after}
-        _record(locked, Event.Type.RETRIED, {"by": by, "reason": reason, **change})
-        wakeups.announce_on_commit([(locked.tenant_id, locked.queue, locked.is_remote)])
+        if workflow is None:
+            queue_again(locked, retry, before=locked.payload)
+        else:
+            _refuse_out_of_turn(locked, workflow, steps)
+            rerun_workflow(workflow, steps, retry)
     job.refresh_from_db()
     return job
 
 
-def _reopen_workflow(job: Job) -> list[Job]:
-    """Let the workflow that failed with this job go on; the steps before it, whose results it may name."""
+def _lock(job: Job) -> tuple[Job, Workflow | None, list[Job]]:
+    """Lock a job; a step with its workflow and all the steps of that."""
     if job.workflow_id is None:
-        return []
-    failed = Workflow.objects.filter(pk=job.workflow_id, status=Workflow.Status.FAILED)
-    if not failed.update(
-        status=Workflow.Status.RUNNING,
-        attempt=F("attempt") + 1,
-        failed_at=None,
-        error=None,
-        notification_status=Workflow.NotificationStatus.NONE,  # of this run's end nobody has been told
-    ):
+        return Job.objects.select_for_update(of=("self",)).get(pk=job.pk), None, []
+    workflow, steps = lock_with_steps(job.workflow_id)
+    return next(step for step in steps if step.pk == job.pk), workflow, steps
+
+
+def _refuse_out_of_turn(job: Job, workflow: Workflow, steps: list[Job]) -> None:
+    if workflow.status != Workflow.Status.FAILED:
         raise InvalidTransition("The job's workflow has not failed, so its job can't run again.")
-    steps = Job.objects.filter(workflow=job.workflow_id).exclude(pk=job.pk).order_by("step_index")
-    earlier = [step for step in steps if (step.step_index or 0) < (job.step_index or 0)]
-    later = [step for step in steps if step not in earlier]
-    if any(step.status != Job.Status.COMPLETED for step in earlier) or any(
-        step.status != Job.Status.WAITING for step in later
-    ):
-        raise InvalidTransition(
-            "A step runs again when those before it have completed and those after it wait."
-        )
-    return earlier
-
-
-def _filled_in(job: Job, earlier: list[Job]) -> Any:
-    """The payload of a step, also where it ended while it still waited for the one before.
-
-    Raises InvalidTransition where it names what does not exist.
-    """
-    if not earlier or _was_queued_after(earlier[-1], job):
-        return job.payload
-    workflow = earlier[-1].workflow
-    assert workflow is not None
-    variables = workflow.data.get("variables", {})
-    try:
-        return resolve(job.payload, variables, {step.step_name: step.result for step in earlier})
-    except UnknownName as missing:
-        raise InvalidTransition(f"It needs ${{{missing.args[0]}}}, which does not exist.") from missing
-
-
-def _was_queued_after(before: Job, job: Job) -> bool:
-    """Whether the step was queued once, which fills it in, and happens together with the end of the one before."""
-    is_for_want_of_input = bool(job.error and job.error["code"] == "missing_input")
-    ended_later = bool(job.ended_at and before.ended_at and job.ended_at >= before.ended_at)
-    return ended_later and not is_for_want_of_input
+    first = next(step for step in steps if step.status != Job.Status.COMPLETED)
+    if first.pk != job.pk:
+        raise InvalidTransition(f"Step {first.step_name!r} comes before it and has not completed.")
 
 
 def heartbeat(job: Job, token: UUID) -> Renewal:
@@ -154,8 +110,9 @@ def report_progress(job: Job, token: UUID, progress: int, message: str) -> Renew
     """Note how far a worker is, in percent; renews its lease. Raises LeaseLost."""
     with transaction.atomic():
         renewal = heartbeat(job, token)
-        Job.objects.filter(pk=job.pk).update(progress=progress)
-        _record(job, Event.Type.PROGRESS, {"progress": progress, "message": message})
+        Job.objects.filter(pk=job.pk).update(progress=progress, **NOT_EVALUATED)
+        _look_anew(job.workflow_id)
+        record_event(job, Event.Type.PROGRESS, {"progress": progress, "message": message})
     return renewal
 
 
@@ -163,7 +120,7 @@ def append_log(job: Job, token: UUID, lines: list[str]) -> Renewal:
     """Keep lines a worker has printed; renews its lease. Raises LeaseLost."""
     with transaction.atomic():
         renewal = heartbeat(job, token)
-        _record(job, Event.Type.LOG, {"lines": lines})
+        record_event(job, Event.Type.LOG, {"lines": lines})
     return renewal
 
 
@@ -202,9 +159,3 @@ def _finish_one(job: Job, outcome: Outcome) -> None:
     if Job.objects.filter(pk=job.pk, lease_token=outcome.lease.token).exists():
         raise OutcomeNotStored("The outcome could not be stored; the platform's log says why.")
     raise LeaseLost("The lease is not this worker's any more; nothing was stored.")
-
-
-def _record(job: Job, type_: str, data: dict[str, Any]) -> None:
-    Event.objects.create(
-        tenant_id=job.tenant_id, job_id=job.pk, workflow_id=job.workflow_id, type=type_, data=data
-    )

@@ -1,4 +1,4 @@
-"""Starting workflows: the verbs."""
+"""Starting workflows, retrying and cancelling them: the verbs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from config.tracing import current_trace
-from jobs.errors import FieldProblem, InvalidInput, WorkflowExists
-from jobs.models import Collection, Job, Tenant, Workflow
+from jobs.errors import FieldProblem, InvalidInput, InvalidTransition, WorkflowExists
+from jobs.models import Collection, Event, Job, Tenant, Workflow
 from jobs.queue.enqueue import NewJob, enqueue_jobs
+from jobs.queue.finish import end_unstarted_jobs
+from jobs.queue.outcomes import make_error
+from jobs.services.events import record_event
+from jobs.services.jobs import ask_to_stop
+from jobs.services.retries import Retry, rerun_workflow
+from jobs.signals import announce
+from jobs.workflows.advance import end_workflows
+from jobs.workflows.locks import lock_with_steps
 from jobs.workflows.templates import resolve, unknown_names
 
 
@@ -149,6 +158,58 @@ def add_jobs(new_jobs: Sequence[NewJob]) -> list[Job]:
         Workflow.objects.filter(pk__in=refused).delete()
     stored = Job.objects.select_related("workflow").in_bulk(ids.values())
     return [stored[ids[new.id]] for new in new_jobs]
+
+
+def retry_workflow(workflow: Workflow, *, by: str, reason: str = "") -> Workflow:
+    """Run a failed workflow again: only what failed, for one attempt more; what has completed keeps its results.
+
+    What it was started with stays as it is; `retry_execution_data` says of the run before, and who wanted another.
+    Raises InvalidTransition unless it has failed, or where another job has taken the singleton key of a step.
+    """
+    with transaction.atomic():
+        locked, steps = lock_with_steps(workflow.pk)
+        rerun_workflow(locked, steps, Retry(by=by, reason=reason))
+    workflow.refresh_from_db()
+    return workflow
+
+
+def cancel_workflow(workflow: Workflow, *, by: str, reason: str = "") -> Workflow:
+    """Stop a workflow: at once where no step runs, else when the running step has ended.
+
+    Steps that have not begun end together with it. Raises InvalidTransition when it has ended.
+    """
+    with transaction.atomic():
+        locked, steps = lock_with_steps(workflow.pk)
+        if locked.status != Workflow.Status.RUNNING:
+            raise InvalidTransition(
+                f"The workflow is {locked.status}; only one that has not ended is cancelled."
+            )
+        running = [step for step in steps if step.status == Job.Status.RUNNING]
+        type_ = Event.Type.CANCEL_REQUESTED if running else Event.Type.CANCELLED
+        record_event(locked, type_, {"by": by, "reason": reason})
+        if running:
+            _stop_after(running, steps, by=by)
+        else:
+            _cancel_now(locked, steps, by=by)
+    workflow.refresh_from_db()
+    return workflow
+
+
+def _stop_after(running: list[Job], steps: list[Job], *, by: str) -> None:
+    """Ask running steps to stop, and mark the others: whatever becomes of these, none of those begins."""
+    for step in running:
+        ask_to_stop(step, by=by)
+    unbegun = [step.pk for step in steps if step.status in (Job.Status.WAITING, Job.Status.QUEUED)]
+    Job.objects.filter(pk__in=unbegun).update(cancel_requested_at=Now())
+
+
+def _cancel_now(workflow: Workflow, steps: list[Job], *, by: str) -> None:
+    error = make_error("cancelled", f"Cancelled by {by}.")
+    if unbegun := [step for step in steps if not step.is_final]:
+        end_unstarted_jobs(unbegun, Job.Status.CANCELLED, error)
+    else:
+        # Nothing lives that could end it.
+        announce([], end_workflows({workflow.pk: (Workflow.Status.CANCELLED, [], error)}))
 
 
 def _named(tenant: Tenant, new_workflows: Sequence[NewWorkflow]) -> list[Workflow]:

@@ -80,7 +80,9 @@ UPDATE jobs_job j
        lease_expires_at = statement_timestamp() + make_interval(secs => %(lease_seconds)s),
        started_at = statement_timestamp(),
        worker = %(worker)s,
-       progress = 0
+       progress = 0,
+       is_cleanup_evaluated = false, status_category = '', problem_type = '', problem_details = NULL,
+       evaluated_at = NULL
   FROM picked
  WHERE j.id = picked.id
 RETURNING j.id, j.lease_token, j.tenant_id, j.kind, j.payload, j.attempt, j.max_attempts,

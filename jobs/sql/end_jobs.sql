@@ -4,7 +4,9 @@ UPDATE jobs_job j
    SET status = e.status,
        error = e.error,
        failed_at = CASE WHEN e.status = 'failed' THEN statement_timestamp() END,
-       cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END
+       cancelled_at = CASE WHEN e.status = 'cancelled' THEN statement_timestamp() END,
+       is_cleanup_evaluated = false, status_category = '', problem_type = '', problem_details = NULL,
+       evaluated_at = NULL
   FROM jsonb_to_recordset(%(ends)s) AS e(id uuid, status text, error jsonb)
  WHERE j.id = e.id AND j.status IN ('waiting', 'queued')
 RETURNING j.id, j.tenant_id, j.kind, j.service_required, j.payload, j.ctx, j.attempt, j.worker, j.status, j.result,

@@ -29,7 +29,9 @@ UPDATE jobs_job j
        lease_expires_at = NULL,
        completed_at = CASE WHEN held.status = 'completed' THEN statement_timestamp() END,
        failed_at = CASE WHEN held.status = 'failed' THEN statement_timestamp() END,
-       cancelled_at = CASE WHEN held.status = 'cancelled' THEN statement_timestamp() END
+       cancelled_at = CASE WHEN held.status = 'cancelled' THEN statement_timestamp() END,
+       is_cleanup_evaluated = false, status_category = '', problem_type = '', problem_details = NULL,
+       evaluated_at = NULL
   FROM outcome o
   JOIN held USING (id, lease_token)
  WHERE j.id = held.id

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from jobs.models import Job, Workflow
+from jobs.models.evaluation import NOT_EVALUATED
 from jobs.signals import FinishedWorkflow
 from jobs.statements import batch, run
 from jobs.workflows.templates import UnknownName, resolve
@@ -46,6 +47,9 @@ def advance_workflows(ended: Sequence[Any]) -> Advance:
         return Advance()
     # Locked in id order, after the jobs: everyone who locks both does it in this order.
     workflows = {w.pk: w for w in Workflow.objects.filter(pk__in=keys).order_by("pk").select_for_update()}
+    if evaluated := [key for key, workflow in workflows.items() if workflow.is_cleanup_evaluated]:
+        # Found stuck, and yet it moves.
+        Workflow.objects.filter(pk__in=evaluated).update(**NOT_EVALUATED)
     advance = Advance(workflows=workflows)
     final = [row for row in ended if row.workflow_id and row.status != Job.Status.QUEUED]
     if final:
@@ -68,28 +72,41 @@ def outputs_of(result: Any) -> list[str]:
 
 def _steps_of(keys: set[UUID]) -> dict[UUID, list[Job]]:
     steps: dict[UUID, list[Job]] = {key: [] for key in keys}
+    fields = ("workflow_id", "step_index", "step_name", "status", "payload", "result", "error")
     jobs = Job.objects.filter(workflow__in=keys).order_by("workflow", "step_index")
-    for job in jobs.only("workflow_id", "step_index", "step_name", "status", "payload", "result", "error"):
+    for job in jobs.only(*fields, "cancel_requested_at"):
         steps[job.workflow_id].append(job)  # type: ignore[index]
     return steps
 
 
 def _decide(row: Any, workflow: Workflow, steps: list[Job], decision: _Decision) -> None:
+    if row.status == Job.Status.CANCELLED:
+        _decide_cancelled(row.error, workflow, steps, decision)
+        return
     if row.status != Job.Status.COMPLETED:
         decision.end[workflow.pk] = (row.status, [], row.error)
-        if row.status == Job.Status.CANCELLED:
-            # Nothing can start them any more; after a failure a retry can, so there they wait on.
-            waiting = [step for step in steps if step.status == Job.Status.WAITING]
-            decision.stop |= {step.pk: (row.status, row.error) for step in waiting}
         return
     following = next((step for step in steps if step.status != Job.Status.COMPLETED), None)
     if following is None:
         decision.end[workflow.pk] = (Workflow.Status.COMPLETED, outputs_of(steps[-1].result), None)
+    elif following.status == Job.Status.WAITING and following.cancel_requested_at:
+        # Its workflow was cancelled while the one before ran, and that one did not hear of it in time.
+        error = {"code": "cancelled", "message": "The workflow was cancelled."}
+        _decide_cancelled(error, workflow, steps, decision)
     elif following.status == Job.Status.WAITING:
         _decide_next(following, workflow, steps, decision)
     elif following.is_final:
         # It ended before its turn came, and nothing will end the workflow if this does not.
         decision.end[workflow.pk] = (following.status, [], following.error)
+
+
+def _decide_cancelled(
+    error: dict[str, Any] | None, workflow: Workflow, steps: list[Job], decision: _Decision
+) -> None:
+    """End a workflow with the steps that wait: nothing can start them any more, as after a failure a retry can."""
+    waiting = [step for step in steps if step.status == Job.Status.WAITING]
+    decision.stop |= {step.pk: (Job.Status.CANCELLED, error) for step in waiting}
+    decision.end[workflow.pk] = (Workflow.Status.CANCELLED, [], error)
 
 
 def _decide_next(following: Job, workflow: Workflow, steps: list[Job], decision: _Decision) -> None:

@@ -9,12 +9,13 @@ import jsonschema
 import pytest
 from django.conf import settings
 
+from jobs.evaluator.alerts import tell_problems
 from jobs.models import Tenant
 from jobs.queue.enqueue import enqueue_job
 from jobs.services.jobs import cancel_job, complete_job, fail_job
 from jobs.testing import RunJobs
 from tests.conftest import MakeEndpoint
-from tests.factories import claim_one, make_job, make_workflow
+from tests.factories import claim_one, make_alert, make_job, make_workflow
 from tests.receivers import Receiver, answer
 from webhooks.events import CATALOGUE
 from webhooks.management.commands.event_catalogue import catalogue
@@ -57,6 +58,8 @@ def test_every_type_is_sent_by_something_and_keeps_to_its_schema(
     told_nobody = make_workflow(tenant, user_id="user-1", status="completed")
     enqueue_job("requests.reminder", {"requestId": told_nobody.workflow_id}, tenant_id=tenant.pk)
     run_jobs()
+    make_alert(tenant)
+    tell_problems()
     send_test(endpoint)
     receiver.behaviour = answer(410)
     send_due()

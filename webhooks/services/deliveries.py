@@ -20,6 +20,7 @@ from webhooks.services.messages import SQL, Event, announce_on_commit, write_mes
 # So many rows are locked at a time: those who send wait for nobody longer than that takes.
 AT_ONCE = 1_000
 BY_HAND_MAX = 20  # waiting at an endpoint
+ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 
 
 class TooManyByHand(DomainError):
@@ -43,25 +44,23 @@ def settle_deliveries(endpoint_id: UUID | None = None) -> int:
 
 
 def note_notified(rows: Sequence[Any]) -> None:
-    """What deliveries that ended mean for the users of the workflows they told of.
+    """What deliveries that ended mean for the users of the workflows, and for the jobs, that they told of.
 
     `rows` have `message_id`, `status`, `workflow_id` and `workflow_run`, and are part of the transaction at hand.
     """
     news = [
-        {
-            "workflow_id": row.workflow_id,
-            "run": row.workflow_run,
-            "message_id": row.message_id,
-            "status": row.status,
-        }
+        {"workflow_id": row.workflow_id, "run": row.workflow_run, "status": row.status}
         for row in rows
-        if row.workflow_run and row.status in (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+        if row.workflow_run and row.status in ENDED
     ]
     if news:
         # In a statement of its own: the next one then sees what those have stored who held them before.
         mine = Workflow.objects.filter(pk__in={each["workflow_id"] for each in news}).order_by("pk")
         list(mine.select_for_update(no_key=True).values_list("pk"))
         run("note_notified", {"news": batch(news)}, folder=SQL)
+    of_jobs = [row.message_id for row in rows if row.workflow_id is None and row.status in ENDED]
+    if of_jobs:
+        run("reopen_jobs", {"messages": of_jobs}, folder=SQL)
 
 
 def send_test(endpoint: Endpoint) -> Delivery:

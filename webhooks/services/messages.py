@@ -84,9 +84,11 @@ def tell_finished_work(attempts: Sequence[FinishedAttempt], workflows: Sequence[
         if workflow.user_id or takers.of(workflow.tenant_id, f"workflow.{workflow.status}")
     ]
     # Most work is told to nobody: only what somebody takes is put into words.
-    events = [_of_job(attempt) for attempt in ended if takers.of(attempt.tenant_id, f"job.{attempt.outcome}")]
+    events = [
+        event_of_job(attempt) for attempt in ended if takers.of(attempt.tenant_id, f"job.{attempt.outcome}")
+    ]
     events += [
-        _of_workflow(workflow)
+        event_of_workflow(workflow)
         for workflow in workflows
         if takers.of(workflow.tenant_id, f"workflow.{workflow.status}")
     ]
@@ -192,7 +194,8 @@ def _delivery_row(event: Event, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _of_job(attempt: FinishedAttempt) -> Event:
+def event_of_job(attempt: FinishedAttempt) -> Event:
+    """What is told of a job that has ended."""
     assert attempt.tenant_id
     return Event(
         tenant_id=attempt.tenant_id,
@@ -220,7 +223,8 @@ def _of_job(attempt: FinishedAttempt) -> Event:
     )
 
 
-def _of_workflow(workflow: FinishedWorkflow) -> Event:
+def event_of_workflow(workflow: FinishedWorkflow) -> Event:
+    """What is told of a run of a workflow that has ended."""
     return Event(
         tenant_id=workflow.tenant_id,
         type=f"workflow.{workflow.status}",

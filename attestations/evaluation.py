@@ -1,0 +1,69 @@
+"""The middle floor's rule: what has ended has left its attestations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from attestations.services import attestation_key
+from jobs.evaluator.rules import Finding, Units
+from jobs.models import Job, ProblemType
+from jobs.queue.handlers import unattested_kinds
+from jobs.statements import run
+
+SQL = Path(__file__).parent / "sql"
+WHAT_TO_DO = [
+    "An attestation is written together with what it attests: find out who has written to the database by hand.",
+    "It can't be written afterwards; where the evidence is needed, submit the work again.",
+]
+
+
+def find_unattested(units: Units) -> Iterator[Finding]:
+    """Units with an attempt or a run that has left no attestation, within the time that attestations are kept."""
+    is_job = units.model is Job
+    rows = run(
+        "find_unattested_jobs" if is_job else "find_unattested_workflows",
+        {
+            "ids": list(units.ids),
+            "unattested": unattested_kinds(),
+            "kept_since": timezone.now() - timedelta(days=settings.ATTESTATION_RETENTION_DAYS),
+        },
+        folder=SQL,
+    )
+    for row in rows:
+        missing, where = _of_job(row) if is_job else _of_workflow(row)
+        yield Finding(
+            unit_id=row.id,
+            problem_type=ProblemType.ATTESTATION_MISSING,
+            missing=missing,
+            where=where | {"trace_id": row.trace_id},
+            since=row.ended_at,
+            what_to_do=WHAT_TO_DO,
+        )
+
+
+def _of_job(row: Any) -> tuple[str, dict[str, Any]]:
+    attempts = ", ".join(str(number) for number in row.lacking)
+    return f"There is no attestation of attempt {attempts} of the job {row.kind or row.service_required}.", {
+        "job_id": str(row.id),
+        "attempts": row.lacking,
+        "worker": row.worker,
+    }
+
+
+def _of_workflow(row: Any) -> tuple[str, dict[str, Any]]:
+    where: dict[str, Any] = {"workflow_id": row.workflow_id, "run": row.run}
+    lacking = []
+    if row.lacks_own:
+        word = "workflow-completion" if row.status == "completed" else "workflow-failure"
+        where["attestation_key"] = attestation_key(word, row.workflow_id, row.run - 1)
+        lacking.append(f"its own attestation ({where['attestation_key']})")
+    if row.jobs:
+        where["job_ids"] = row.jobs
+        lacking.append(f"that of an attempt of {len(row.jobs)} of its jobs")
+    return f"It has ended without {' and '.join(lacking)}.", where

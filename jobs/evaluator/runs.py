@@ -1,0 +1,192 @@
+"""A run of the evaluator: says of all work that has ended, or should have, whether it is truly done.
+
+Each chunk is a transaction of its own that locks its units, and passes over what somebody else is at: two runs at
+once share the work, and a run that is cut off has lost nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from jobs.evaluator.alerts import tell_problems
+from jobs.evaluator.outputs import check_outputs
+from jobs.evaluator.overdue import describe_overdue, find_overdue
+from jobs.evaluator.rules import TOO_EARLY, Finding, Units, rules
+from jobs.models import EvaluationRun, Job, ProblemType, StatusCategory, Workflow
+from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
+from jobs.statements import batch, run
+
+logger = logging.getLogger(__name__)
+
+Model = type[Workflow] | type[Job]
+MODELS: tuple[Model, ...] = (Workflow, Job)
+CHUNK = 2_000
+FIRST = UUID(int=0)
+NAMED_MAX = 20  # units that an alert names
+# How long the files of outputs are looked at in one run; what is left has its turn in the next.
+LOOK_SECONDS = 120.0
+
+_WEIGHT = {problem: place for place, problem in enumerate(CATEGORIES)}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has said so far, in units."""
+
+    categories: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+
+    def add(self, rows: Sequence[Any]) -> None:
+        self.categories.update(row.status_category for row in rows)
+        self.problems.update(row.problem_type for row in rows if row.problem_type)
+
+
+def evaluate(*, chunk: int = CHUNK) -> EvaluationRun:
+    """Judge every unit that has ended or is overdue and was not looked at since; the record of the run."""
+    record = EvaluationRun.objects.create()
+    record.refresh_from_db()
+    tally, looks_until = Tally(), time.monotonic() + LOOK_SECONDS
+    for model in MODELS:
+        for first, last in _chunks(model, chunk, looks_until):
+            _judge_ended(model, first, last, tally)
+        _judge_overdue(model, chunk, tally)
+        _save(record, tally)
+    tell_problems()
+    _save(record, tally, finished_at=Now())
+    record.refresh_from_db()
+    logger.info("evaluated", extra={"units": record.evaluated_count, "problems": record.problems})
+    return record
+
+
+def _save(record: EvaluationRun, tally: Tally, **fields: Any) -> None:
+    EvaluationRun.objects.filter(pk=record.pk).update(
+        evaluated_count=tally.categories.total(),
+        waiting_count=tally.waiting,
+        categories=dict(tally.categories),
+        problems=dict(tally.problems),
+        **fields,
+    )
+
+
+def _to_evaluate(model: Model) -> QuerySet[Any]:
+    """The units that have ended and were not looked at since; words as the partial indexes have them."""
+    ended = model.objects.filter(is_cleanup_evaluated=False, status__in=["completed", "failed", "cancelled"])
+    return ended.filter(workflow__isnull=True) if model is Job else ended
+
+
+def _chunks(model: Model, size: int, looks_until: float) -> Iterator[tuple[UUID, UUID]]:
+    """The ids between which (the first left out) the units to evaluate stand, `size` at a time.
+
+    By id, so that what is too early to judge, and stays, does not come again in the same run.
+    """
+    after = FIRST
+    while ids := list(
+        _to_evaluate(model).filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:size]
+    ):
+        if model is Workflow and (seconds := looks_until - time.monotonic()) > 0:
+            check_outputs(ids, budget_seconds=seconds)
+        yield after, ids[-1]
+        after = ids[-1]
+
+
+def _judge_ended(model: Model, after: UUID, last: UUID, tally: Tally) -> None:
+    with transaction.atomic():
+        mine = _to_evaluate(model).filter(pk__gt=after, pk__lte=last).order_by("pk")
+        locked = mine.select_for_update(no_key=True, skip_locked=True, of=("self",))
+        units = Units(model=model, ids=list(locked.values_list("pk", flat=True)))
+        found = _findings(units)
+        waiting = {key for key, findings in found.items() if _is_too_early(findings)}
+        ready = [key for key in units.ids if key not in waiting]
+        tally.waiting += len(waiting)
+        tally.add(_judge(model, ready, [_verdict(found[key]) for key in ready if key in found]))
+
+
+def _findings(units: Units) -> dict[UUID, list[Finding]]:
+    """What all rules say of these units; those that none speaks of are complete."""
+    found: dict[UUID, list[Finding]] = defaultdict(list)
+    for rule in rules:
+        for finding in rule(units):
+            found[finding.unit_id].append(finding)
+    return found
+
+
+def _is_too_early(findings: Iterable[Finding]) -> bool:
+    """Whether to wait: something is still to be seen, and nothing has been that no waiting would mend."""
+    problems = {finding.problem_type for finding in findings}
+    return TOO_EARLY in problems and all(
+        problem == TOO_EARLY or CATEGORIES[ProblemType(problem)] == StatusCategory.FILED
+        for problem in problems
+    )
+
+
+def _verdict(findings: Iterable[Finding]) -> dict[str, Any]:
+    """The weightiest of a unit's problems as a row of judge_*.sql; the others are named in its details."""
+    problems = [finding for finding in findings if finding.problem_type != TOO_EARLY]
+    first, *others = sorted(problems, key=lambda finding: _WEIGHT[ProblemType(finding.problem_type)])
+    also = list(dict.fromkeys(other.problem_type for other in others))
+    return {
+        "id": first.unit_id,
+        "category": CATEGORIES[ProblemType(first.problem_type)],
+        "problem_type": first.problem_type,
+        "details": first.details | ({"also": also} if also else {}),
+    }
+
+
+def _judge(model: Model, ids: Sequence[UUID], verdicts: Sequence[dict[str, Any]]) -> list[Any]:
+    """Store what is said of these units, which are locked, and whom to tell of their problems."""
+    if not ids:
+        return []
+    name = "judge_jobs" if model is Job else "judge_workflows"
+    rows = run(name, {"ids": list(ids), "verdicts": batch(verdicts)})
+    _note_problems(model, [row for row in rows if row.problem_type])
+    return rows
+
+
+def _note_problems(model: Model, rows: Sequence[Any]) -> None:
+    names: dict[tuple[UUID | None, str], list[str]] = defaultdict(list)
+    for row in rows:
+        names[row.tenant_id, row.problem_type].append(row.name)
+    column, other = ("job_ids", "workflow_ids") if model is Job else ("workflow_ids", "job_ids")
+    problems = [
+        {
+            "tenant_id": tenant,
+            "problem_type": problem,
+            "count": len(named),
+            column: named[:NAMED_MAX],
+            other: [],
+        }
+        for (tenant, problem), named in names.items()
+    ]
+    if problems:
+        run("note_problems", {"problems": batch(problems)})
+
+
+def _judge_overdue(model: Model, chunk: int, tally: Tally) -> None:
+    """Judge live units that are overdue; those that were and have gone on since are judged when they end."""
+    after = FIRST
+    while True:
+        with transaction.atomic():
+            rows = find_overdue(model, after=after, limit=chunk)
+            overdue = [row for row in rows if row.is_overdue]
+            tally.add(
+                _judge(
+                    model, [row.id for row in overdue], [_verdict([describe_overdue(row)]) for row in overdue]
+                )
+            )
+            gone_on = [row.id for row in rows if not row.is_overdue]
+            if gone_on:
+                model.objects.filter(pk__in=gone_on).update(**NOT_EVALUATED)
+        if len(rows) < chunk:
+            return
+        after = rows[-1].id

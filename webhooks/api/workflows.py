@@ -1,0 +1,36 @@
+"""Workflows, and jobs outside them: tell of their end once more."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.api.authentication import actor_of
+from jobs.api.fields import shown, validated
+from jobs.api.idempotency import idempotent
+from jobs.api.jobs import JobSerializer, JobVerb, key_of
+from jobs.api.workflows import ReasonSerializer, WorkflowDetailSerializer, WorkflowVerb
+from webhooks.services.renotify import renotify_job, renotify_workflow
+
+
+class RenotifyWorkflow(WorkflowVerb):
+    @extend_schema(request=ReasonSerializer, responses=WorkflowDetailSerializer)
+    @idempotent
+    def post(self, request: Request, workflow_id: str) -> Response:
+        """Tell the endpoints once more how the workflow has ended; nothing is run again."""
+        asked = validated(ReasonSerializer, request.data)
+        by = actor_of(request.headers, key_of(request))
+        workflow = renotify_workflow(self.workflow(request, workflow_id), by=by, **asked)
+        return Response(shown(WorkflowDetailSerializer, workflow))
+
+
+class RenotifyJob(JobVerb):
+    @extend_schema(request=ReasonSerializer, responses=JobSerializer)
+    @idempotent
+    def post(self, request: Request, job_id: str) -> Response:
+        """Tell the endpoints once more how a job outside a workflow has ended; nothing is run again."""
+        asked = validated(ReasonSerializer, request.data)
+        by = actor_of(request.headers, key_of(request))
+        job = renotify_job(self.job(request, job_id), by=by, **asked)
+        return Response(shown(JobSerializer, job))

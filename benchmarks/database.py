@@ -114,7 +114,8 @@ def empty_tables() -> None:
     """Forget all work, so that every round meets tables of the same shape; tenants stay."""
     query(
         "TRUNCATE jobs_job, jobs_workflow, jobs_event, jobs_worker, attestations_attestation, webhooks_endpoint, "
-        "webhooks_message, webhooks_delivery, webhooks_attempt, webhooks_sender, webhooks_receipt CASCADE"
+        "webhooks_message, webhooks_delivery, webhooks_attempt, webhooks_sender, webhooks_receipt, jobs_evaluationrun, "
+        "jobs_problemalert, jobs_outputcheck CASCADE"
     )
 
 

@@ -41,5 +41,8 @@ FIGURES = {
     "delivery_per_s_1_endpoint": Figure(module="deliveries", unit="webhooks/s", at_least=500),
     "delivery_per_s_100_endpoints": Figure(module="deliveries", unit="webhooks/s", at_least=500),
     "notify_delay_p50_ms": Figure(module="notify_delay", unit="ms", at_most=50),
+    "evaluate_1m_s": Figure(module="evaluate", unit="s", at_most=120),
+    "evaluate_idle_ms": Figure(module="evaluate", unit="ms", at_most=100),
+    "claim_ratio_while_evaluating": Figure(module="evaluate", unit="ratio", at_most=2),
     "recovery_s": Figure(module="recovery", unit="s", at_most=40),
 }

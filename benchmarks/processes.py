@@ -38,6 +38,10 @@ class Process:
             start_new_session=True,
         )
 
+    @property
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
+
     def wait_until(self, is_done: Callable[[], bool], *, seconds: float, pause: float = 0.1) -> None:
         """Look every `pause` seconds; raises RuntimeError with the end of the log when it takes too long."""
         end = time.monotonic() + seconds

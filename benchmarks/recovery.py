@@ -7,16 +7,14 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.utils import timezone
 
 from benchmarks.database import empty_tables
 from benchmarks.processes import cluster
-from jobs.models import Job, Worker
+from jobs.models import Job
 from jobs.queue.enqueue import enqueue_job
 
 PATIENCE_SECONDS = 120.0
@@ -26,8 +24,8 @@ def measure(*, is_quick: bool) -> dict[str, float]:
     """Kill a process of the cluster while it runs a job; the lease alone says when that is noticed."""
     empty_tables()
     with cluster() as process:
-        with _worker_nobody_can_delete():
-            job_id = enqueue_job("system.forget_workers")
+        with _keys_nobody_can_read():
+            job_id = enqueue_job("system.apply_retention")
             process.wait_until(lambda: _is_running(job_id, attempt=1), seconds=PATIENCE_SECONDS)
             killed_at = time.time()
             os.kill(_pid_of(job_id), signal.SIGKILL)
@@ -39,13 +37,12 @@ def measure(*, is_quick: bool) -> dict[str, float]:
 
 
 @contextmanager
-def _worker_nobody_can_delete() -> Iterator[None]:
-    """Lock the record of a forgotten worker: the job that deletes it runs until the block ends."""
-    Worker.objects.create(worker_id="forgotten", services=[], last_seen_at=timezone.now() - timedelta(days=2))
+def _keys_nobody_can_read() -> Iterator[None]:
+    """Lock the table of idempotency keys: the job that looks for old ones runs until the block ends."""
     with psycopg.connect(
         settings.DATABASE_URL
     ) as other:  # not Django's connection: jobs are enqueued on that
-        other.execute("SELECT FROM jobs_worker WHERE worker_id = 'forgotten' FOR UPDATE")
+        other.execute("LOCK TABLE jobs_idempotencykey IN ACCESS EXCLUSIVE MODE")
         yield
 
 

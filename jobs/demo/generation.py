@@ -74,7 +74,7 @@ class Client:
         while time.monotonic() < end:
             if not is_worker_alive():
                 raise DemoFailed("The art worker has died.")
-            workflow = self._call("GET", f"/api/workflows/{workflow_id}")
+            workflow = self.workflow(workflow_id)
             yield workflow
             if workflow["ended_at"]:
                 return
@@ -93,11 +93,16 @@ class Client:
         """The workflow once its user has been told; raises DemoFailed when that takes too long."""
         end = time.monotonic() + within_seconds
         while time.monotonic() < end:
-            workflow: dict[str, Any] = self._call("GET", f"/api/workflows/{workflow_id}")
+            workflow = self.workflow(workflow_id)
             if workflow["notification_status"] == "told":
                 return workflow
             time.sleep(POLL_SECONDS)
         raise DemoFailed(f"After {within_seconds:.0f} s: {workflow['notification_status']}, and not told.")
+
+    def workflow(self, workflow_id: str) -> dict[str, Any]:
+        """The workflow as it is now."""
+        found: dict[str, Any] = self._call("GET", f"/api/workflows/{workflow_id}")
+        return found
 
     def deliveries(self, workflow_id: str) -> list[dict[str, Any]]:
         """Each webhook that told of the workflow, with its attempts."""
@@ -128,7 +133,7 @@ def check_evidence(
     workflow: dict[str, Any], attestations: list[dict[str, Any]], deliveries: list[dict[str, Any]]
 ) -> None:
     """Every link: the workflow completed, its attempts and its run attested, the request in each attestation,
-    its webhook delivered.
+    its webhook delivered, and the evaluator's word that it is complete.
 
     Raises DemoFailed naming the link that is missing.
     """
@@ -145,3 +150,6 @@ def check_evidence(
         raise DemoFailed("The workflow has no output.")
     if [(item["type"], item["status"]) for item in deliveries] != [("workflow.completed", "delivered")]:
         raise DemoFailed("The webhook has not been delivered.")
+    if workflow["status_category"] != "complete":
+        found = workflow["problem_details"] or "not evaluated"
+        raise DemoFailed(f"The evaluator does not call it complete: {found}")

@@ -76,6 +76,7 @@ class Screen:
         ]
         rows += [("user told", f"{workflow['user_id']}  {workflow['notification_status']}")]
         rows += [("trace id", workflow["trace_id"])]
+        rows += [("evaluation", workflow["status_category"])]
         for name, value in rows:
             if self.console.is_terminal:
                 table.add_row(name, value)

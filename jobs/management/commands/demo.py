@@ -19,6 +19,7 @@ from jobs.demo import accounts
 from jobs.demo.generation import APP, Client, DemoFailed, check_evidence
 from jobs.demo.processes import free_port, running, wait_until_ready
 from jobs.demo.screen import Screen
+from jobs.evaluator.runs import evaluate
 from jobs.models import Scope
 
 RUN_SECONDS = 120.0
@@ -90,7 +91,9 @@ class Command(BaseCommand):
         workflow = screen.watch(
             client.watch(accepted["workflow_id"], within_seconds=RUN_SECONDS, is_worker_alive=is_worker_alive)
         )
-        workflow = client.watch_notification(workflow["workflow_id"], within_seconds=NOTIFY_SECONDS)
+        client.watch_notification(workflow["workflow_id"], within_seconds=NOTIFY_SECONDS)
+        evaluate()  # what the schedule does every ten minutes
+        workflow = client.workflow(workflow["workflow_id"])
         attestations = client.attestations(workflow["workflow_id"])
         deliveries = client.deliveries(workflow["workflow_id"])
         check_evidence(workflow, attestations, deliveries)

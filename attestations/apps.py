@@ -10,10 +10,19 @@ class AttestationsConfig(AppConfig):
     verbose_name = "Attestations"
 
     def ready(self) -> None:
+        from attestations.cleaning import STORES
         from attestations.evaluation import find_unattested
+        from attestations.forensics import tell_of_attestations
+        from attestations.retention import RETENTIONS
         from attestations.services import attest_finished_work
+        from jobs.cleaning import add_stores
         from jobs.evaluator.rules import rule
+        from jobs.forensics import timeline_source
+        from jobs.retention import add_retentions
         from jobs.signals import work_finished
 
+        add_retentions(RETENTIONS)
+        add_stores(STORES)
         work_finished.connect(attest_finished_work, dispatch_uid="attestations")
         rule(find_unattested)
+        timeline_source(tell_of_attestations)

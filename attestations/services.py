@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 from django.conf import settings
 
-from attestations.canonical import digest_of
+from attestations.canonical import canonical_json
 from attestations.models import Attestation
 from attestations.models.attestations import document_of
+from attestations.truncation import smart_truncate
+from jobs.sanitizer import sanitize_base64
 from jobs.signals import FinishedAttempt, FinishedWorkflow
 from jobs.statements import batch, run
 
 SQL = Path(__file__).parent / "sql"
+ATTESTATION_MAX_BYTES = 256 * 1024  # of `attestation_data`
 
 
 def attest_finished_work(
@@ -29,8 +33,12 @@ def attest_finished_work(
 
 
 def _sealed(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of attest.sql with the digest of the document it will be shown as."""
-    row["digest"] = digest_of(document_of(row))
+    """A row of attest.sql, its data shortened to what is kept, with the digest of the document it will be shown as."""
+    text = canonical_json(document_of(row))
+    if len(text) > ATTESTATION_MAX_BYTES:
+        row["attestation_data"] = smart_truncate(row["attestation_data"], ATTESTATION_MAX_BYTES)
+        text = canonical_json(document_of(row))
+    row["digest"] = hashlib.sha256(text).hexdigest()
     return row
 
 
@@ -61,8 +69,9 @@ def _of_attempt(attempt: FinishedAttempt) -> dict[str, Any]:
             "status": attempt.outcome,
             "retry_attempt": earlier,
             "attestation_data": {
-                "miniapp_req": attempt.ctx.get("miniapp_req"),
-                "emprops_req_payload": {**asked, "payload": attempt.payload},
+                # What came back was cleaned when it was stored.
+                "miniapp_req": sanitize_base64(attempt.ctx.get("miniapp_req")),
+                "emprops_req_payload": {**asked, "payload": sanitize_base64(attempt.payload)},
                 **(
                     {"result": attempt.result, "completed_at": _millis(attempt.ended_at)}
                     if is_completed
@@ -94,7 +103,7 @@ def _of_workflow(workflow: FinishedWorkflow) -> dict[str, Any]:
             "status": workflow.status,
             "retry_attempt": earlier,
             "attestation_data": {
-                "miniapp_req": workflow.miniapp_req,
+                "miniapp_req": sanitize_base64(workflow.miniapp_req),
                 "workflow_outputs": workflow.outputs,
                 "total_steps": workflow.total_steps,
                 "completed_steps": workflow.completed_steps,

@@ -44,5 +44,7 @@ FIGURES = {
     "evaluate_1m_s": Figure(module="evaluate", unit="s", at_most=120),
     "evaluate_idle_ms": Figure(module="evaluate", unit="ms", at_most=100),
     "claim_ratio_while_evaluating": Figure(module="evaluate", unit="ratio", at_most=2),
+    "sanitize_mb_per_s": Figure(module="sanitize", unit="MB/s", at_least=200),
+    "sanitize_shrink": Figure(module="sanitize", unit="ratio", at_least=0.987),
     "recovery_s": Figure(module="recovery", unit="s", at_most=40),
 }

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,8 @@ HOSTNAME = socket.gethostname()
 
 # What `logging` itself puts on a record; everything else came through `extra` and is logged.
 _BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+LONG_LINE_CHARS = 600  # what a job that completes says is shorter
+Clean = Callable[[Any], Any]
 _encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
 
@@ -24,8 +27,13 @@ class JsonFormatter(logging.Formatter):
     """Format a record as `{level, time, pid, hostname, traceId, tenantId, actorId, requestId, msg, …}`.
 
     The trace fields are those bound by `config.tracing`, or come from `extra` where one line speaks of a job
-    of its own. Every job of a busy cluster passes here, so nothing is made twice.
+    of its own. Every job of a busy cluster passes here, so nothing is made twice. A long line goes through
+    `clean`, for what nobody wants to find in a log: it comes as an argument, being of a floor above.
     """
+
+    def __init__(self, *args: Any, clean: Clean | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.clean = clean
 
     def format(self, record: logging.LogRecord) -> str:
         fields = record.__dict__
@@ -41,7 +49,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return _encode(entry)
+        line = _encode(entry)
+        if self.clean and len(line) > LONG_LINE_CHARS:
+            # Once as values, and once as the text to which encoding has brought objects of any kind.
+            line = self.clean(_encode(self.clean(entry)))
+        return line
 
 
 @functools.lru_cache(maxsize=4)
@@ -55,7 +67,7 @@ def logging_dict(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonFormatter}},
+        "formatters": {"json": {"()": JsonFormatter, "clean": "ext://jobs.sanitizer.sanitize_base64"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {

@@ -14,15 +14,25 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
+        from jobs.cleaning import add_stores
         from jobs.evaluator.outcomes import find_bad_outcomes
         from jobs.evaluator.outputs import find_mistyped
         from jobs.evaluator.rules import rule
+        from jobs.forensics import timeline_source
+        from jobs.moments import tell_of_events, tell_of_steps, tell_of_workflow
         from jobs.queue.runner import prepare_process
+        from jobs.retention import add_retentions
         from jobs.schedules import sync_schedules
+        from jobs.services.cleaning import STORES
         from jobs.services.queues import ensure_queues
+        from jobs.services.retention import RETENTIONS
 
         autodiscover_modules("job_handlers")
         rule(find_bad_outcomes)
+        add_retentions(RETENTIONS)
+        add_stores(STORES)
+        for source in (tell_of_workflow, tell_of_steps, tell_of_events):
+            timeline_source(source)
         rule(find_mistyped)
         post_migrate.connect(ensure_queues, sender=self)
         post_migrate.connect(sync_schedules, sender=self)

@@ -6,6 +6,7 @@ followed to both of its ends. No pattern is tried again at each character of a r
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,10 +20,9 @@ JWT_HEADER_MAX_CHARS = 16_384
 URI_HEADER_MAX_CHARS = 200
 NEAR = 32
 
-STANDARD = re.compile(r"[A-Za-z0-9+/]*+")
-URL_SAFE = re.compile(r"[A-Za-z0-9_-]*+")
+_ALPHABETS = {letters: re.compile(f"{letters}*+") for letters in ("[A-Za-z0-9+/]", "[A-Za-z0-9_-]")}
 # `\/` and `\u002b` are how some encoders of JSON write `/` and `+`.
-_ESCAPED = re.compile(r"[A-Za-z0-9+/\\]*+")
+_ESCAPED = re.compile(r"(?:[A-Za-z0-9+/]++|\\/|\\u002[Bb])++")
 _ANY = re.compile(r"[A-Za-z0-9+/_\-\\\r\n]*+")
 # Line breaks, also those of JSON in a string.
 _BREAK = re.compile(r"\r\n|\r|\n|\\r\\n|\\n")
@@ -86,12 +86,12 @@ def _data_uri(text: str, settled: int, at: int, begin: int) -> Run | None:
     if header is None:
         return None
     end = _end_of_payload(text, begin)
-    payload = joined(text[begin:end])
-    if len(payload) < URI_MIN_CHARS:
-        return None
     padding = _URI_PADDING.match(text, end)
+    stop = padding.end() if padding else end
+    if stop - begin < URI_MIN_CHARS:
+        return None
     declared = header[1].replace("\\", "").lower()
-    return Run(near + header.start(), padding.end() if padding else end, payload, declared)
+    return Run(near + header.start(), stop, joined(text[begin:end]), declared)
 
 
 def _end_of_payload(text: str, begin: int) -> int:
@@ -130,8 +130,13 @@ def _bare_runs(text: str, start: int, stop: int) -> Iterator[Run]:
             continue
         payload = joined(text[begin:end])
         padding = _PADDING.match(text, end, stop)
-        if padding or not is_text(payload):
+        if (padding and _fits(padding[0], payload)) or not is_text(payload):
             yield Run(begin, padding.end() if padding else end, payload)
+
+
+def _fits(padding: str, payload: str) -> bool:
+    """Whether it is the padding of this payload, and no equals sign that happens to follow."""
+    return (len(payload) + (padding.count("=") or padding.count("003"))) % 4 == 0
 
 
 def _end_of_token(text: str, settled: int, begin: int, end: int) -> int:
@@ -150,10 +155,10 @@ def _end_of_token(text: str, settled: int, begin: int, end: int) -> int:
 def _pieces(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Where MIN_CHARS and more of one alphabet stand, from left to right, in one line or in lines of one width."""
     for begin, end in _stretches(_ANY, text, start, stop):
-        if text.find("\n", begin, end) < 0 and text.find("\\", begin, end) < 0 and text.find("\r", begin, end) < 0:
-            yield from _of_one_line(text, begin, end)
-        else:
+        if any(text.find(sign, begin, end) >= 0 for sign in "\n\r\\"):
             yield from _of_lines(text, begin, end)
+        else:
+            yield from _of_one_line(text, begin, end)
 
 
 def _stretches(kind: re.Pattern[str], text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -184,62 +189,58 @@ def _beginning(kind: re.Pattern[str], text: str, earliest: int, place: int, end:
 
 
 def _of_one_line(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Split what stands together by alphabet; the longest comes first where the two overlap."""
-    if text.find("\\", begin, end) >= 0:
-        escaped = [at for at in _stretches(_ESCAPED, text, begin, end) if _is_of_one_alphabet(text[slice(*at)])]
-    else:
-        escaped = []
-    found = escaped + [at for kind in (STANDARD, URL_SAFE) for at in _stretches(kind, text, begin, end)]
-    kept: list[tuple[int, int]] = []
-    for at in sorted(found, key=lambda at: at[0] - at[1]):
-        if all(at[1] <= other[0] or other[1] <= at[0] for other in kept):
-            kept.append(at)
-    yield from sorted(kept)
+    """Split what stands together by alphabet; what comes first takes what two of them share."""
+    found = [at for kind in _ALPHABETS.values() for at in _stretches(kind, text, begin, end)]
+    if text.find("\\/", begin, end) >= 0 or text.find("\\u002", begin, end) >= 0:
+        found += [run.span() for run in _ESCAPED.finditer(text, begin, end)]
+    settled = begin
+    for first, last in sorted(found, key=lambda at: (at[0], -at[1])):
+        if last - max(first, settled) >= MIN_CHARS:
+            yield max(first, settled), last
+            settled = last
 
 
 def _of_lines(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    lines = list(_lines(text, begin, end))
-    at = 0
-    while at < len(lines):
-        count = _count_wrapped(text, lines, at)
-        first, last = lines[at][0], lines[at + count - 1][1]
-        if count > 1 and _is_of_one_alphabet(text[first:last]):
-            if last - first >= MIN_CHARS:
-                yield first, last
-        else:
-            count = 1
-            if lines[at][1] - first >= MIN_CHARS:
-                yield from _of_one_line(text, *lines[at])
-        at += count
+    if _longest_line(text[begin:end]) < LINE_MIN_CHARS:
+        return
+    while begin < end:
+        stop = _BREAK.search(text, begin, end)
+        line_end = stop.start() if stop else end
+        last = max(_end_of_wrapped(name, text, begin, end) for name in _ALPHABETS)
+        if last > line_end and last - begin >= MIN_CHARS:
+            yield begin, last
+        elif line_end - begin >= MIN_CHARS:
+            yield from _of_one_line(text, begin, line_end)
+        stop = _BREAK.match(text, max(last, line_end), end)
+        begin = stop.end() if stop else end
 
 
-def _lines(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    for stop in _BREAK.finditer(text, begin, end):
-        yield begin, stop.start()
-        begin = stop.end()
-    yield begin, end
+def _longest_line(text: str) -> int:
+    return max(map(len, text.replace("\\n", "\n").replace("\r", "\n").split("\n")))
 
 
-def _count_wrapped(text: str, lines: list[tuple[int, int]], first: int) -> int:
-    """How many lines from the first on are of its width, and a last one that is shorter."""
-    width = _width(text, lines[first])
-    if width < LINE_MIN_CHARS:
-        return 1
-    at = first + 1
-    while at < len(lines) and _width(text, lines[at]) == width:
-        at += 1
-    if at < len(lines) and 0 < _width(text, lines[at]) < width and _is_last_line(text, *lines[at]):
-        at += 1
-    return at - first
+def _end_of_wrapped(alphabet: str, text: str, begin: int, end: int) -> int:
+    """Where the lines end that are as wide as the first, with a last one that is shorter; 0 where it stands alone."""
+    kind = _ALPHABETS[alphabet]
+    width = _end(kind, text, begin, end) - begin
+    if not LINE_MIN_CHARS <= width < MIN_CHARS:
+        return 0
+    lines = _lines_of(alphabet, width).match(text, begin, end)
+    if lines is None:
+        return 0
+    stop = _BREAK.match(text, lines.end(), end)
+    last = _end(kind, text, stop.end(), end) if stop else 0
+    return (
+        last
+        if stop and 0 < last - stop.end() < width and _is_last_line(text, stop.end(), last)
+        else lines.end()
+    )
 
 
-def _width(text: str, line: tuple[int, int]) -> int:
-    return len(joined(text[slice(*line)]))
-
-
-def _is_of_one_alphabet(text: str) -> bool:
-    payload = joined(text)
-    return bool(STANDARD.fullmatch(payload) or URL_SAFE.fullmatch(payload))
+@functools.lru_cache(maxsize=64)
+def _lines_of(alphabet: str, width: int) -> re.Pattern[str]:
+    line = f"{alphabet}{{{width}}}(?!{alphabet})"
+    return re.compile(f"{line}(?:(?:{_BREAK.pattern}){line})*+")
 
 
 def joined(text: str) -> str:

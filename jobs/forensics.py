@@ -5,13 +5,62 @@ Each floor knows some of what happened and registers a source of it; what they t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+
 from jobs.models import Workflow
+from jobs.phases import Gap, find_gaps, find_spans, sum_up, with_waits
+from jobs.statements import batch, run
+
+MOMENTS_MAX = 1_000
+FIRST_KEPT = 250  # of too many moments the first are kept, and the last
+SOURCE_ROWS_MAX = 2_000  # what a source reads of one kind of record, the latest
+TEXT_MAX = 500
+LEFT_OUT = "left_out"
+
+# Where two things happened at the same time, what caused the other comes first. `queued` to `step_ended` are ordered
+# step by step and attempt by attempt.
+CAUSES_OF_STEPS = (
+    "queued",
+    "attempt_started",
+    "progress",
+    "log",
+    "cancel_requested",
+    "cancelled",
+    "attempt_ended",
+    "step_ended",
+    "attempt_attested",
+)
+CAUSES_AFTER_STEPS = (
+    "run_ended",
+    "run_attested",
+    "retry_completed",
+    "retried",
+    "renotified",
+    "message_written",
+    "delivery_attempted",
+    "delivery_failed",
+    "delivery_held",
+    "reminder_due",
+    "receipt",
+    "upstream_ended",
+    "user_notified",
+    "evaluated",
+    "attestations_expired",
+)
+STILL_TO_COME = ("waiting", "delivery_waits")
+_STEP_RANK = {type_: rank for rank, type_ in enumerate(CAUSES_OF_STEPS)}
+_LATER_RANK = {type_: rank for rank, type_ in enumerate(CAUSES_AFTER_STEPS)}
+# What two floors may tell of: the row of a job knows its last attempt alone, and its attestations are deleted in time.
+_TOLD_TWICE = ("attempt_started", "attempt_ended", "run_ended")
+_SAME = timedelta(seconds=1)
+_NEVER = datetime.min
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +82,234 @@ sources: list[TimelineSource] = []
 
 
 def timeline_source(function: TimelineSource) -> TimelineSource:
-    """Register a source; a second time changes nothing."""
+    """Register a source; a second time changes nothing.
+
+    It issues as many statements for one job or delivery as for many, and says with left_out() what it leaves out.
+    """
     if function not in sources:
         sources.append(function)
     return function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forensics:
+    """What happened to a workflow, in order, and where the time went."""
+
+    workflow: Workflow
+    asked_at: datetime
+    moments: Sequence[Moment]
+    durations: dict[str, int]  # milliseconds by phase
+    gaps: Sequence[Gap]
+    left_out: dict[str, int]  # how many of what are not shown
+
+    @property
+    def started_at(self) -> datetime:
+        return self.workflow.created_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return self.workflow.ended_at
+
+    @property
+    def duration_ms(self) -> int:
+        """From the request to the end, or so far."""
+        return millis(self.started_at, self.ended_at or self.asked_at)
+
+
+def forensics_of(workflow: Workflow, *, hidden: Collection[str] = ()) -> Forensics:
+    """Everything that is known of a workflow, without the moments of the types `hidden`.
+
+    At most MOMENTS_MAX moments; log lines and progress are summed up per job and attempt. The number of statements
+    does not grow with what happened.
+    """
+    now = _now()
+    told = [moment for source in sources for moment in source(workflow)]
+    missing = Counter[str]()
+    for moment in told:
+        if moment.type == LEFT_OUT:
+            missing[moment.data["what"]] += moment.data["count"]
+    known = _each_once([moment for moment in told if moment.type not in (LEFT_OUT, *hidden)])
+    missing["attempts"] += _unknown_attempts(known)
+    ordered = with_waits(_in_order(_with_steps(known + _sums(workflow, known))))
+    spans = find_spans(ordered, now, is_to_be_told=workflow.notification_status != "none")
+    shown = _bounded(ordered)
+    missing["moments"] += len(ordered) - len(shown)
+    return Forensics(
+        workflow=workflow,
+        asked_at=now,
+        moments=shown,
+        durations=sum_up(spans),
+        gaps=find_gaps(ordered, spans),
+        left_out={what: count for what, count in missing.items() if count},
+    )
+
+
+def millis(begin: datetime, end: datetime) -> int:
+    """Milliseconds between two times; none where clocks disagree."""
+    return max(int((end - begin) / timedelta(milliseconds=1)), 0)
+
+
+def left_out(what: str, count: int) -> Moment:
+    """What a source says of the records that it does not tell of."""
+    return Moment(at=_NEVER, type=LEFT_OUT, title="", data={"what": what, "count": count})
+
+
+def attempt_started(job_id: UUID, attempt: int, at: datetime, worker: str) -> Moment:
+    """A worker has taken a job."""
+    title = f"Attempt {attempt} began on {worker or 'a worker'}."
+    data = {"worker": worker}
+    return Moment(at=at, type="attempt_started", title=title, job_id=job_id, attempt=attempt, data=data)
+
+
+def attempt_ended(
+    job_id: UUID,
+    attempt: int,
+    at: datetime,
+    *,
+    began_at: datetime | None,
+    outcome: str,
+    worker: str,
+    error: dict[str, str] | None,
+) -> Moment:
+    """An attempt has ended; its job may be tried again."""
+    at = max(at, began_at) if began_at else at  # attestations know whole milliseconds
+    return Moment(
+        at=at,
+        type="attempt_ended",
+        title=f"Attempt {attempt} {outcome}{said(error)}.",
+        duration_ms=millis(began_at, at) if began_at else None,
+        job_id=job_id,
+        attempt=attempt,
+        data={"outcome": outcome, "worker": worker, "error": error},
+    )
+
+
+def run_ended(run: int, at: datetime, status: str, error: dict[str, str] | None) -> Moment:
+    """A run of the workflow has ended; `attempt` is the number of the run."""
+    return Moment(
+        at=at,
+        type="run_ended",
+        title=f"Run {run} {status}{said(error)}.",
+        attempt=run,
+        data={"status": status, "error": error},
+    )
+
+
+def error_of(error: Any) -> dict[str, str] | None:
+    """As much of an error as a timeline shows, whatever is stored: its code and the beginning of its message."""
+    if not isinstance(error, dict):
+        return {"code": "", "message": short(error)} if error else None
+    return {"code": short(error.get("code", "")), "message": short(error.get("message", ""))}
+
+
+def said(error: dict[str, str] | None) -> str:
+    """The end of a title: what an error says, without its full stop."""
+    words = (error["message"] or error["code"]).rstrip(".") if error else ""
+    return f": {words}" if words else ""
+
+
+def short(value: Any) -> str:
+    """The beginning of a text."""
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
+
+
+def _now() -> datetime:
+    """The database's clock, by which everything is timed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+def _each_once(moments: Iterable[Moment]) -> list[Moment]:
+    """Of what two floors tell of, what the lower one says; but not where it has taken a later end for it."""
+    once: dict[tuple[str, UUID | None, int | None], Moment] = {}
+    others: list[Moment] = []
+    for moment in moments:
+        key = (moment.type, moment.job_id, moment.attempt)
+        if moment.type not in _TOLD_TWICE:
+            others.append(moment)
+        elif key not in once or moment.at < once[key].at - _SAME:
+            once[key] = moment
+    return [*once.values(), *others]
+
+
+def _unknown_attempts(moments: Iterable[Moment]) -> int:
+    """Earlier attempts of which nothing is stored: not attested, or their attestations have expired."""
+    known: dict[UUID, set[int]] = {}
+    for moment in moments:
+        if moment.type == "attempt_started" and moment.job_id and moment.attempt:
+            known.setdefault(moment.job_id, set()).add(moment.attempt)
+    return sum(max(attempts) - len(attempts) for attempts in known.values())
+
+
+def _sums(workflow: Workflow, moments: Iterable[Moment]) -> list[Moment]:
+    """A moment per job and attempt for its log, and one for its progress, at the time of the last line."""
+    starts: dict[UUID, dict[int, datetime]] = {}
+    for moment in moments:
+        if moment.type == "attempt_started" and moment.job_id and moment.attempt:
+            starts.setdefault(moment.job_id, {})[moment.attempt] = moment.at
+    attempts = {job_id: sorted(known) for job_id, known in starts.items()}
+    rows = run(
+        "sum_events",
+        {
+            "workflow": workflow.pk,
+            "starts": batch(
+                [
+                    {"job_id": job_id, "starts": [known[number].isoformat() for number in sorted(known)]}
+                    for job_id, known in starts.items()
+                ]
+            ),
+        },
+    )
+    return [_sum_of(row, attempts.get(row.job_id, [])) for row in rows]
+
+
+def _sum_of(row: Any, attempts: Sequence[int]) -> Moment:
+    if row.type == "log":
+        title = f"{row.lines:,} {'line' if row.lines == 1 else 'lines'} of its log."
+    else:
+        title = f"{row.number:,} {'report' if row.number == 1 else 'reports'} of progress."
+    return Moment(
+        at=row.last_at,
+        type=row.type,
+        title=title,
+        duration_ms=millis(row.first_at, row.last_at),
+        job_id=row.job_id,
+        attempt=attempts[row.place - 1] if row.place else None,
+        data={"count": row.number, "first_at": row.first_at, "last_at": row.last_at}
+        | ({"lines": row.lines} if row.type == "log" else {}),
+    )
+
+
+def _with_steps(moments: Sequence[Moment]) -> list[Moment]:
+    """Each with the name of its step, which only some sources know."""
+    names = {moment.job_id: moment.step for moment in moments if moment.job_id and moment.step}
+    return [
+        moment if moment.step or moment.job_id not in names else replace(moment, step=names[moment.job_id])
+        for moment in moments
+    ]
+
+
+def _in_order(moments: Sequence[Moment]) -> list[Moment]:
+    """By time; at the same time by cause. Steps come in the order in which the sources name them."""
+    places: dict[UUID | None, int] = {}
+    for moment in moments:
+        if moment.type == "queued":
+            places.setdefault(moment.job_id, len(places))
+
+    def key(moment: Moment) -> tuple[datetime, int, int, int, int]:
+        if moment.type in _STEP_RANK:
+            place = places.get(moment.job_id, len(places))
+            return moment.at, 1, place, moment.attempt or 0, _STEP_RANK[moment.type]
+        group = 0 if moment.type == "requested" else 3 if moment.type in STILL_TO_COME else 2
+        return moment.at, group, 0, 0, _LATER_RANK.get(moment.type, len(_LATER_RANK))
+
+    return sorted(moments, key=key)
+
+
+def _bounded(moments: list[Moment]) -> list[Moment]:
+    if len(moments) <= MOMENTS_MAX:
+        return moments
+    return moments[:FIRST_KEPT] + moments[FIRST_KEPT - MOMENTS_MAX :]

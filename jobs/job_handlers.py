@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
-
-from django.db.models.functions import Now
 
 from jobs.evaluator.mails import ProblemMail, send_problem_mail
 from jobs.evaluator.runs import evaluate
-from jobs.models import Worker
 from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler
-from jobs.services.idempotency import forget_keys
-
-FORGET_WORKERS_AFTER = timedelta(days=1)
+from jobs.retention import apply_retentions
 
 
 @handler("system.ping", payload=NoPayload, batch_size=100)
@@ -24,17 +18,12 @@ def ping(envelope: JobEnvelope[NoPayload]) -> dict[str, str]:
     return {"pong": envelope.trace_id}
 
 
-@handler("system.forget_workers", payload=NoPayload, is_attested=False, is_internal=True)
-def forget_workers(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
-    """Delete the records of workers that have not been heard of for a day."""
-    forgotten, _ = Worker.objects.filter(last_seen_at__lt=Now() - FORGET_WORKERS_AFTER).delete()
-    return {"forgotten": forgotten}
-
-
-@handler("system.forget_idempotency_keys", payload=NoPayload, is_attested=False, is_internal=True)
-def forget_idempotency_keys(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
-    """Delete the keys of requests that are too old to be asked again."""
-    return {"forgotten": forget_keys()}
+@handler(
+    "system.apply_retention", payload=NoPayload, timeout_seconds=1_800, is_attested=False, is_internal=True
+)
+def apply_retention(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
+    """Delete what has been kept long enough; what it does not get to is left for the next time."""
+    return apply_retentions(between=envelope.checkpoint)
 
 
 @handler("system.evaluate", payload=NoPayload, timeout_seconds=3_600, is_attested=False, is_internal=True)

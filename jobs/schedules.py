@@ -18,8 +18,7 @@ class Recurring:
 
 SCHEDULES = [
     Recurring(name="evaluate", kind="system.evaluate", minutes=10),
-    Recurring(name="forget-workers", kind="system.forget_workers", minutes=60),
-    Recurring(name="forget-idempotency-keys", kind="system.forget_idempotency_keys", minutes=60),
+    Recurring(name="apply-retention", kind="system.apply_retention", minutes=60),
 ]
 
 

@@ -9,7 +9,7 @@ from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from jobs.api import artifacts, collections, health, jobs, workers, workflows
+from jobs.api import artifacts, collections, forensics, health, jobs, workers, workflows
 from jobs.api.fields import WORKFLOW_ID
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -47,6 +47,7 @@ urlpatterns = [
     api(f"(?:api/)?collections/{COLLECTION}/generations", collections.GenerationList.as_view()),
     api("api/workflows", workflows.WorkflowList.as_view(), "workflows"),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})", workflows.WorkflowDetail.as_view(), "workflow"),
+    api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/forensics", forensics.WorkflowForensics.as_view()),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/retry", workflows.RetryWorkflow.as_view()),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/cancel", workflows.CancelWorkflow.as_view()),
     path("artifacts/<path:path>", artifacts.show_artifact, name="artifact"),

@@ -13,7 +13,6 @@ from jobs.signals import FinishedAttempt, FinishedWorkflow, work_finished
 
 SCHEDULES = [
     Recurring(name="match-receipts", kind="webhooks.match_receipts", minutes=1),
-    Recurring(name="forget-messages", kind="webhooks.forget_messages", minutes=60),
 ]
 
 
@@ -22,18 +21,28 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
+        from jobs.cleaning import add_stores
         from jobs.evaluator.alerts import alert_listener
         from jobs.evaluator.rules import rule
+        from jobs.forensics import timeline_source
+        from jobs.retention import add_retentions
+        from webhooks.cleaning import STORES
         from webhooks.evaluation import find_untold
+        from webhooks.forensics import tell_of_messages, tell_of_receipts
         from webhooks.sending.claim import QUEUE
         from webhooks.sending.loop import send_deliveries
         from webhooks.services.problems import tell_of_problems
+        from webhooks.services.retention import RETENTIONS
 
         companion(QUEUE)(send_deliveries)
         add_schedules(SCHEDULES)
+        add_retentions(RETENTIONS)
+        add_stores(STORES)
         rule(find_untold)
         work_finished.connect(on_work_finished, dispatch_uid="webhooks")
         alert_listener(tell_of_problems)
+        timeline_source(tell_of_messages)
+        timeline_source(tell_of_receipts)
 
 
 def on_work_finished(

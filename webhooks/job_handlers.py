@@ -14,7 +14,6 @@ from jobs.queue.handlers import NoPayload, PermanentError, handler
 from webhooks.services.matching import match_waiting_receipts
 from webhooks.services.messages import tell_reminder
 from webhooks.services.miniapp import call_back, find_told
-from webhooks.services.retention import forget_messages, forget_receipts
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,6 @@ def remind(envelope: JobEnvelope[Reminder]) -> dict[str, str]:
         if is_new:
             tell_reminder(workflow, job_pk=envelope.job_id)
     return {"requestId": request_id, "reminder": "due"}
-
-
-@handler("webhooks.forget_messages", payload=NoPayload, queue="webhooks", is_attested=False, is_internal=True)
-def forget(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
-    """Delete messages, deliveries and receipts that have been kept long enough."""
-    return {"messages": forget_messages(), "receipts": forget_receipts()}
 
 
 @handler("webhooks.match_receipts", payload=NoPayload, queue="webhooks", is_attested=False, is_internal=True)

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from attestations.forensics import TYPES
 from attestations.models import Attestation
 from jobs.admin.displays import badge, copyable, link, moment, page_url, titled
 from jobs.admin.documents import document
@@ -18,6 +19,7 @@ from jobs.admin.outputs import outputs
 from jobs.admin.records import RecordAdmin
 from jobs.admin.searches import NAMESAKES_MAX, as_uuid, named_workflows, newest
 from jobs.admin.sections import job_sections, workflow_sections
+from jobs.admin.timelines import timeline_permissions
 from jobs.models import Job, Tenant, Workflow
 from jobs.workflows.advance import outputs_of
 
@@ -136,3 +138,4 @@ def _section(request: HttpRequest, attestations: QuerySet[Attestation]) -> str:
 
 job_sections.append(attestations_of_job)
 workflow_sections.append(attestations_of_workflow)
+timeline_permissions |= dict.fromkeys(TYPES, "attestations.view_attestation")

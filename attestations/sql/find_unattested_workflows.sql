@@ -1,28 +1,25 @@
 -- Run by the evaluator for a chunk of workflows that have ended: those whose run, or an attempt of one of whose jobs, has
--- left no attestation, as far as it would still be kept.
-WITH attested AS (
-    SELECT workflow_id, job_id, array_agg(DISTINCT retry_attempt + 1) AS attempts
-      FROM attestations_attestation
-     WHERE workflow_id = ANY (%(ids)s::uuid[])
-     GROUP BY workflow_id, job_id
-),
-lacking AS (
-    SELECT j.workflow_id, array_agg(j.id::text ORDER BY j.step_index) AS jobs
-      FROM jobs_job j
-      LEFT JOIN attested a ON a.workflow_id = j.workflow_id AND a.job_id = j.id
-     WHERE j.workflow_id = ANY (%(ids)s::uuid[]) AND j.attempt > 0 AND j.kind <> ALL (%(unattested)s::text[])
-       AND coalesce(j.completed_at, j.failed_at, j.cancelled_at) > %(kept_since)s
-       -- of the earlier ones of an old job some may have been forgotten
-       AND CASE WHEN j.created_at > %(kept_since)s THEN cardinality(coalesce(a.attempts, '{}')) < j.attempt
-                ELSE j.attempt <> ALL (coalesce(a.attempts, '{}')) END
-     GROUP BY j.workflow_id
-)
+-- left no attestation, as far as it would still be kept. What is asked for each is asked by an index on its own, so
+-- that no plan for an unknown number of workflows compares all with all.
 SELECT w.id, w.workflow_id, w.status, w.attempt AS run, w.trace_id,
-       coalesce(w.completed_at, w.failed_at, w.cancelled_at) AS ended_at,
-       a.workflow_id IS NULL AS lacks_own, coalesce(lacking.jobs, '{}') AS jobs
+       coalesce(w.completed_at, w.failed_at, w.cancelled_at) AS ended_at, own.is_lacking AS lacks_own, steps.lacking AS jobs
   FROM jobs_workflow w
-  LEFT JOIN attested a ON a.workflow_id = w.id AND a.job_id IS NULL AND w.attempt = ANY (a.attempts)
-  LEFT JOIN lacking ON lacking.workflow_id = w.id
+ CROSS JOIN LATERAL (
+     SELECT NOT EXISTS (SELECT FROM attestations_attestation a
+                         WHERE a.workflow_id = w.id AND a.job_id IS NULL AND a.retry_attempt = w.attempt - 1)
+            AS is_lacking) own
+ CROSS JOIN LATERAL (
+     SELECT ARRAY(
+         SELECT j.id::text FROM jobs_job j
+          WHERE j.workflow_id = w.id AND j.attempt > 0 AND j.kind <> ALL (%(unattested)s::text[])
+            AND coalesce(j.completed_at, j.failed_at, j.cancelled_at) > %(kept_since)s
+            -- of the earlier attempts of an old job some may have been forgotten
+            AND (SELECT count(DISTINCT a.retry_attempt) FROM attestations_attestation a
+                  WHERE a.job_id = j.id
+                    AND a.retry_attempt BETWEEN CASE WHEN j.created_at > %(kept_since)s THEN 0 ELSE j.attempt - 1 END
+                                            AND j.attempt - 1)
+                < CASE WHEN j.created_at > %(kept_since)s THEN j.attempt ELSE 1 END
+          ORDER BY j.step_index) AS lacking) steps
  WHERE w.id = ANY (%(ids)s::uuid[])
    AND coalesce(w.completed_at, w.failed_at, w.cancelled_at) > %(kept_since)s
-   AND (a.workflow_id IS NULL OR lacking.jobs IS NOT NULL)
+   AND (own.is_lacking OR cardinality(steps.lacking) > 0)

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from jobs.admin.displays import badge, moment, span, titled
@@ -95,12 +96,15 @@ def verdict_of(unit: Workflow | Job) -> dict[str, Any] | None:
     if not unit.problem_type or not isinstance(details, dict):
         return None
     since = details.get("since")
+    known = [
+        ("since", parse_datetime(since) if isinstance(since, str) else None),
+        ("evaluated", unit.evaluated_at),
+    ]
     return {
         "badge": badge(unit.status_category),
-        "problem": unit.get_problem_type_display(),
+        "problem": unit.problem_type.replace("_", " ").capitalize(),
         "missing": details.get("missing", ""),
-        "since": moment(parse_datetime(since)) if isinstance(since, str) else None,
+        "times": format_html_join(" · ", "{} {}", [(name, moment(at)) for name, at in known if at]),
         "what_to_do": details.get("what_to_do", []),
         "also": [word.replace("_", " ") for word in details.get("also", [])],
-        "evaluated": moment(unit.evaluated_at),
     }

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled, words
+from jobs.admin.displays import badge, copyable, duration_of, link, moment, span, titled, words
 from jobs.admin.documents import document
+from jobs.admin.evaluations import verdict_of
 from jobs.admin.events import story_of
 from jobs.admin.filters import CreatedFilter, KindFilter, QueueFilter, ServiceFilter, TenantFilter
 from jobs.admin.outputs import outputs
-from jobs.admin.records import RecordAdmin
 from jobs.admin.searches import as_uuid, named_workflows, newest
-from jobs.admin.sections import job_sections
-from jobs.errors import DomainError
+from jobs.admin.sections import job_sections, job_verbs
+from jobs.admin.verbs import Verb, VerbAdmin
 from jobs.models import Job, Queue
 from jobs.services.jobs import cancel_job, retry_job
 from jobs.workflows.advance import outputs_of
 
-# Each job is a transaction of its own, and the confirmation names every one: more would outlast a request.
-BULK_MAX = 500
 SHOWN_ELSEWHERE = {"miniapp_req", "workflow_id"}  # of a job's ctx
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verb:
-    """What an operator may ask for: the action's name, the question, the service, what came of it."""
-
-    action: str
-    title: str
-    question: str
-    is_grave: bool
-    takes_reason: bool
-    run: Callable[[Job, str, str], Job]
-    outcome: Callable[[Job], str]
 
 
 def outcome_of_cancel(job: Job) -> str:
@@ -54,26 +34,28 @@ def outcome_of_cancel(job: Job) -> str:
 CANCEL = Verb(
     action="cancel_jobs",
     title="Cancel",
+    icon="cancel",
     question="What has not begun ends at once, with its workflow. What runs is asked to stop: a remote worker "
     "hears it with its next word, an in-house handler at its next checkpoint; one without runs to its end.",
     is_grave=True,
     takes_reason=False,
+    is_offered=lambda job: not job.is_final,
     run=lambda job, by, reason: cancel_job(job, by=by),
     outcome=outcome_of_cancel,
 )
 RETRY = Verb(
     action="retry_jobs",
     title="Retry",
+    icon="replay",
     question="Each is queued again for one attempt more; the count of attempts goes on.",
-    is_grave=False,
-    takes_reason=True,
+    is_offered=lambda job: job.status in (Job.Status.FAILED, Job.Status.CANCELLED),
     run=lambda job, by, reason: retry_job(job, by=by, reason=reason),
     outcome=lambda job: "queued again",
 )
 
 
 @admin.register(Job)
-class JobAdmin(RecordAdmin):
+class JobAdmin(VerbAdmin):
     list_display = ["what", "state", "tenant_slug", "attempts", "held_by", "created", "took", "problem"]
     list_display_links = ["what"]
     list_filter = [
@@ -83,6 +65,7 @@ class JobAdmin(RecordAdmin):
         KindFilter,
         QueueFilter,
         ServiceFilter,
+        "status_category",
         "problem_type",
     ]
     list_deferred = (
@@ -101,7 +84,9 @@ class JobAdmin(RecordAdmin):
     )
     search_fields = ["id"]
     search_help_text = "Id, workflow, trace, user, worker, kind"
-    actions = ["cancel_jobs", "retry_jobs"]
+
+    def verbs(self) -> list[Verb]:
+        return [RETRY, CANCEL, *job_verbs]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         rows: QuerySet[Job] = super().get_queryset(request)
@@ -155,59 +140,8 @@ class JobAdmin(RecordAdmin):
     def problem(self, job: Job) -> str | None:
         return job.get_problem_type_display() or None
 
-    @admin.action(permissions=["operate"], description="Cancel selected jobs")
-    def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
-        return self.act(request, queryset, CANCEL)
-
-    @admin.action(permissions=["operate"], description="Retry selected jobs")
-    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
-        return self.act(request, queryset, RETRY)
-
-    def act(self, request: HttpRequest, queryset: QuerySet[Job], verb: Verb) -> HttpResponse | None:
-        """Ask first; once confirmed, do it job by job and tell how many were done, how many refused and why."""
-        jobs = list(queryset[:BULK_MAX])
-        if "confirmed" not in request.POST:
-            return self.ask(request, jobs, verb)
-        done: Counter[str] = Counter()
-        refused: Counter[str] = Counter()
-        reason = request.POST.get("reason", "")[:1_000]
-        for job in jobs:
-            try:
-                changed = verb.run(job, request.user.get_username(), reason)
-            except DomainError as error:
-                refused[error.detail] += 1
-            else:
-                done[verb.outcome(changed)] += 1
-                self.log_change(request, changed, f"{verb.title}: {verb.outcome(changed)}. {reason}".strip())
-        if gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(jobs):
-            refused["No longer among those this list shows."] += gone
-        self.tell(request, done, refused)
-        return HttpResponseRedirect(page_url(jobs[0])) if jobs and "from_page" in request.POST else None
-
-    def ask(self, request: HttpRequest, jobs: list[Job], verb: Verb) -> TemplateResponse:
-        is_all = request.POST.get("select_across") == "1"
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{verb.title} {len(jobs)} job{'' if len(jobs) == 1 else 's'}?",
-            "opts": self.opts,
-            "verb": verb,
-            "rows": [(job, self.what(job), badge(state_of(job))) for job in jobs],
-            "is_capped": is_all and len(jobs) == BULK_MAX,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
-            "from_page": "from_page" in request.POST,
-            "back": page_url(jobs[0]) if jobs and "from_page" in request.POST else request.get_full_path(),
-        }
-        return TemplateResponse(request, "admin/jobs/job/confirm.html", context)
-
-    def tell(self, request: HttpRequest, done: Counter[str], refused: Counter[str]) -> None:
-        for outcome, count in done.items():
-            self.message_user(request, f"{_jobs(count)} {outcome}.", messages.SUCCESS)
-        for why, count in refused.items():
-            self.message_user(request, f"{_jobs(count)} refused: {why}", messages.WARNING)
-
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         job: Job = record
-        may_operate = self.has_operate_permission(request)
         documents = [
             document("Request", _as_dict(job.ctx).get("miniapp_req")),
             document("Payload", job.payload),
@@ -217,19 +151,18 @@ class JobAdmin(RecordAdmin):
         more = [
             document("Payload before it was edited", job.original_payload),
             document("Other context", others),
-            document("What the evaluator found", job.problem_details),
+            document("Problem", job.problem_details),
         ]
         return {
             "job": job,
             "badges": [badge(word) for word in [state_of(job), *remarks_on(job)]],
             "facts": facts_of(job),
+            "verdict": verdict_of(job),
             "documents": documents + [extra for extra in more if not extra.is_empty],
             "outputs": outputs(outputs_of(job.result)),
             "story": story_of(job.events.order_by("-id")),
             "sections": [section(request, job) for section in job_sections],
-            "cancel": CANCEL if may_operate and not job.is_final else None,
-            "retry": RETRY if may_operate and job.status in ("failed", "cancelled") else None,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
+            **self.offered(request, job),
         }
 
 
@@ -287,7 +220,3 @@ def _policy_of(job: Job) -> list[str]:
 
 def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job" if count == 1 else f"{count} jobs"

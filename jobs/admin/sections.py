@@ -8,10 +8,14 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from jobs.admin.verbs import Verb
 from jobs.models import Job, Workflow
 
 # A section gives its HTML, empty for an account that may not see it. `admin/` modules of upper floors append.
 job_sections: list[Callable[[HttpRequest, Job], SafeString | str]] = []
 workflow_sections: list[Callable[[HttpRequest, Workflow], SafeString | str]] = []
+# What else an operator may do to them.
+job_verbs: list[Verb] = []
+workflow_verbs: list[Verb] = []
 # Rows under "Needs attention", as templates/admin/parts/rows.html takes them; none for an account that may not see.
 overview_warnings: list[Callable[[HttpRequest], list[dict[str, Any]]]] = []

@@ -1,4 +1,4 @@
-"""Workflows: their list and their page."""
+"""Workflows: their list, their page, and the operator's verbs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,54 @@ from django.utils.safestring import SafeString
 
 from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled
 from jobs.admin.documents import document
-from jobs.admin.events import story_of
+from jobs.admin.evaluations import verdict_of
 from jobs.admin.filters import CreatedFilter, TenantFilter
 from jobs.admin.outputs import outputs
-from jobs.admin.records import RecordAdmin
 from jobs.admin.searches import as_uuid, named_workflows, newest
-from jobs.admin.sections import workflow_sections
-from jobs.models import Collection, Event, Job, Workflow
+from jobs.admin.sections import workflow_sections, workflow_verbs
+from jobs.admin.timelines import timeline_of
+from jobs.admin.verbs import Verb, VerbAdmin
+from jobs.models import Collection, Job, Workflow
+from jobs.services.workflows import cancel_workflow, retry_workflow
 
 STEPS_MAX = 100  # as many as a workflow may have
 
+RETRY = Verb(
+    action="retry_workflows",
+    title="Retry",
+    icon="replay",
+    question="Of each only what failed runs, for one attempt more; what has completed keeps its results, and what "
+    "it was started with stays as it is.",
+    is_offered=lambda workflow: workflow.status == Workflow.Status.FAILED,
+    run=lambda workflow, by, reason: retry_workflow(workflow, by=by, reason=reason),
+    outcome=lambda workflow: "running again",
+)
+CANCEL = Verb(
+    action="cancel_workflows",
+    title="Cancel",
+    icon="cancel",
+    question="Steps that have not begun end at once; a running one is asked to stop, and its workflow ends with it. "
+    "A cancelled workflow is not tried again.",
+    is_grave=True,
+    is_offered=lambda workflow: workflow.status == Workflow.Status.RUNNING,
+    run=lambda workflow, by, reason: cancel_workflow(workflow, by=by, reason=reason),
+    outcome=lambda workflow: "cancelled" if workflow.ended_at else "asked to stop",
+)
+
 
 @admin.register(Workflow)
-class WorkflowAdmin(RecordAdmin):
+class WorkflowAdmin(VerbAdmin):
     list_display = ["what", "state", "tenant_slug", "user", "steps", "told", "created", "took", "problem"]
     list_display_links = ["what"]
-    list_filter = ["status", CreatedFilter, "kind", TenantFilter, "problem_type", "notification_status"]
+    list_filter = [
+        "status",
+        CreatedFilter,
+        "kind",
+        TenantFilter,
+        "status_category",
+        "problem_type",
+        "notification_status",
+    ]
     list_deferred = (
         "miniapp_req",
         "data",
@@ -38,6 +70,9 @@ class WorkflowAdmin(RecordAdmin):
     )
     search_fields = ["workflow_id"]
     search_help_text = "Id, workflow, trace, user, session"
+
+    def verbs(self) -> list[Verb]:
+        return [RETRY, CANCEL, *workflow_verbs]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Workflow]:
         rows: QuerySet[Workflow] = super().get_queryset(request)
@@ -104,7 +139,7 @@ class WorkflowAdmin(RecordAdmin):
             document("Outputs", workflow.outputs),
         ]
         more = [
-            document("What the evaluator found", workflow.problem_details),
+            document("Problem", workflow.problem_details),
             document("Retried with", workflow.retry_execution_data),
         ]
         categories = [workflow.status_category] if workflow.status_category else []
@@ -112,11 +147,13 @@ class WorkflowAdmin(RecordAdmin):
             "workflow": workflow,
             "badges": [badge(word) for word in [workflow.status, *categories]],
             "facts": facts_of(workflow),
+            "verdict": verdict_of(workflow),
             "steps": [_step(job) for job in steps[:STEPS_MAX]],
             "documents": documents + [extra for extra in more if not extra.is_empty],
             "outputs": outputs(workflow.outputs),
-            "story": story_of(Event.objects.filter(workflow=workflow, job=None).order_by("-id")),
+            "timeline": timeline_of(request, workflow),
             "sections": [section(request, workflow) for section in workflow_sections],
+            **self.offered(request, workflow),
         }
 
 

@@ -6,7 +6,12 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
+from django.core.exceptions import (
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    ValidationError,
+)
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
@@ -48,7 +53,7 @@ def _answer(error: Exception) -> Response | None:
             if challenge := getattr(error, "auth_header", None):
                 headers["WWW-Authenticate"] = challenge
             return _response(error.status_code, str(code), str(error.detail), headers=headers)
-        case Http404():
+        case Http404() | ObjectDoesNotExist():  # the retention was faster than a verb
             return _response(404, "not_found", "There is no such thing, or it is another tenant's.")
         case PermissionDenied():
             return _response(403, "permission_denied")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jobs.evaluator.places import Place, retry_call
@@ -53,7 +53,7 @@ def _error(row: Any) -> dict[str, Any]:
     return {"error": {"code": error.get("code"), "message": str(error.get("message", ""))[:MESSAGE_CHARS]}}
 
 
-def _failed(row: Any) -> tuple[str, Iterable[str]]:
+def _failed(row: Any) -> tuple[str, list[str]]:
     error = row.error or {}
     code, message = error.get("code", "unknown"), str(error.get("message", ""))[:MESSAGE_CHARS]
     where = Place(row)
@@ -63,7 +63,7 @@ def _failed(row: Any) -> tuple[str, Iterable[str]]:
     return f"{where.what} failed {where.in_attempt}: {code}: {message}", [advice, retry_call(row)]
 
 
-def _timed_out(row: Any) -> tuple[str, Iterable[str]]:
+def _timed_out(row: Any) -> tuple[str, list[str]]:
     where = Place(row)
     return f"{where.what} took longer than its {row.timeout_seconds} s {where.in_attempt}.", [
         f"Find out in the log of {where.worker} what it was at, or submit it with a larger timeout_seconds.",
@@ -71,7 +71,7 @@ def _timed_out(row: Any) -> tuple[str, Iterable[str]]:
     ]
 
 
-def _expired(row: Any) -> tuple[str, Iterable[str]]:
+def _expired(row: Any) -> tuple[str, list[str]]:
     where = Place(row)
     return f"Nobody began {where.what_small} before {row.expires_at:%Y-%m-%d %H:%M:%S} UTC.", [
         f"Start {where.who_runs_it}, or give it more time by expires_in_seconds.",
@@ -79,13 +79,13 @@ def _expired(row: Any) -> tuple[str, Iterable[str]]:
     ]
 
 
-def _cancelled(row: Any) -> tuple[str, Iterable[str]]:
+def _cancelled(row: Any) -> tuple[str, list[str]]:
     message = (row.error or {}).get("message") or "It was cancelled."
     again = "submit it again" if row.workflow_id else "retry it"
     return str(message)[:MESSAGE_CHARS], [f"Nothing, if that was meant; else {again}."]
 
 
-def _without_output(row: Any) -> tuple[str, Iterable[str]]:
+def _without_output(row: Any) -> tuple[str, list[str]]:
     where = Place(row)
     if row.workflow_id is None:
         return f"{where.what} completed, but its result holds nothing.", [
@@ -104,7 +104,7 @@ def _without_output(row: Any) -> tuple[str, Iterable[str]]:
     )
 
 
-WORDS: dict[ProblemType, Callable[[Any], tuple[str, Iterable[str]]]] = {
+WORDS: dict[ProblemType, Callable[[Any], tuple[str, list[str]]]] = {
     ProblemType.WORKER_FAILED: _failed,
     ProblemType.TIMED_OUT: _timed_out,
     ProblemType.EXPIRED: _expired,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +44,7 @@ def describe_overdue(row: Any) -> Finding:
     )
 
 
-def _no_worker(row: Any) -> tuple[str, Iterable[str]]:
+def _no_worker(row: Any) -> tuple[str, list[str]]:
     place = Place(row)
     return f"{place.what} has been due since {_moment(row.since)}, and there is no {_nobody(row)}.", [
         f"Start {place.who_runs_it}; it is begun by itself then."
@@ -58,7 +57,7 @@ def _nobody(row: Any) -> str:
     return f"cluster of the queue {row.queue!r}"
 
 
-def _stuck(row: Any) -> tuple[str, Iterable[str]]:
+def _stuck(row: Any) -> tuple[str, list[str]]:
     place = Place(row)
     if row.status == Job.Status.QUEUED and row.paused_at:
         return (

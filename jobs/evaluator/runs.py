@@ -33,8 +33,9 @@ MODELS: tuple[Model, ...] = (Workflow, Job)
 CHUNK = 2_000
 FIRST = UUID(int=0)
 NAMED_MAX = 20  # units that an alert names
-# How long the files of outputs are looked at in one run; what is left has its turn in the next.
+# How long the files of outputs are looked at in one run, and for one chunk; what is left has its turn in the next.
 LOOK_SECONDS = 120.0
+LOOK_SECONDS_OF_CHUNK = 30.0
 
 _WEIGHT = {problem: place for place, problem in enumerate(CATEGORIES)}
 
@@ -81,8 +82,9 @@ def _save(record: EvaluationRun, tally: Tally, **fields: Any) -> None:
 
 def _to_evaluate(model: Model) -> QuerySet[Any]:
     """The units that have ended and were not looked at since; words as the partial indexes have them."""
-    ended = model.objects.filter(is_cleanup_evaluated=False, status__in=["completed", "failed", "cancelled"])
-    return ended.filter(workflow__isnull=True) if model is Job else ended
+    outside: dict[str, Any] = {"workflow__isnull": True} if model is Job else {}
+    ended = ["completed", "failed", "cancelled"]
+    return model.objects.filter(is_cleanup_evaluated=False, status__in=ended, **outside)
 
 
 def _chunks(model: Model, size: int, looks_until: float) -> Iterator[tuple[UUID, UUID]]:
@@ -95,7 +97,7 @@ def _chunks(model: Model, size: int, looks_until: float) -> Iterator[tuple[UUID,
         _to_evaluate(model).filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:size]
     ):
         if model is Workflow and (seconds := looks_until - time.monotonic()) > 0:
-            check_outputs(ids, budget_seconds=seconds)
+            check_outputs(ids, budget_seconds=min(seconds, LOOK_SECONDS_OF_CHUNK))
         yield after, ids[-1]
         after = ids[-1]
 

@@ -16,6 +16,7 @@ from jobs.models import Job, Workflow
 from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
 from jobs.queue.outcomes import Outcome, make_error
+from jobs.sanitizer import sanitize_base64
 from jobs.signals import FinishedAttempt, announce
 from jobs.statements import AWAY, batch, run
 from jobs.workflows.advance import Advance, advance_workflows
@@ -84,7 +85,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "id": outcome.lease.job_id,
         "lease_token": outcome.lease.token,
         "status": outcome.status,
-        "result": outcome.result,
+        "result": sanitize_base64(outcome.result),
         "error": outcome.error,
         "delay_seconds": outcome.delay_seconds,
         "was_lost": outcome.was_lost,

@@ -10,6 +10,7 @@ from jobs.models import Job
 from jobs.queue.backoff import REMOTE_POLICY, RetryPolicy
 from jobs.queue.claim import Lease
 from jobs.queue.handlers import find_handler
+from jobs.sanitizer import sanitize_text
 
 MESSAGE_MAX_CHARS = 10_000
 TRACEBACK_MAX_CHARS = 8_000
@@ -37,14 +38,16 @@ class Outcome:
 def make_error(code: str, message: str, *, traceback: str = "") -> dict[str, Any]:
     """The error of an attempt as it is stored: a stable code, a sentence, and where it happened.
 
-    Both texts are whatever a handler or a worker says: what can't be stored in them becomes U+FFFD, or an
-    attempt that may be tried again would end its job for want of a place for its error.
+    Both texts are whatever a handler or a worker says: base64 goes first, so that half of it is not left, and
+    what can't be stored becomes U+FFFD, or an attempt that may be tried again would end its job for want of a
+    place for its error.
     """
+    message = sanitize_text(message)
     if len(message) > MESSAGE_MAX_CHARS:
         message = message[: MESSAGE_MAX_CHARS - len(CUT)] + CUT
     error = {"code": code, "message": UNSTORABLE.sub("\ufffd", message)}
     if traceback:
-        error["traceback"] = UNSTORABLE.sub("\ufffd", traceback[-TRACEBACK_MAX_CHARS:])
+        error["traceback"] = UNSTORABLE.sub("\ufffd", sanitize_text(traceback)[-TRACEBACK_MAX_CHARS:])
     return error
 
 

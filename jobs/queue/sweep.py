@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F, Func, Q
 from django.db.models.functions import Now
 
-from jobs.models import Job
+from jobs.models import Job, Workflow
 from jobs.queue.claim import Lease
 from jobs.queue.finish import PUT_OFF, end_unstarted_jobs, finish
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
@@ -69,11 +69,7 @@ def _outcome_of(job: Any) -> Outcome:
 def end_expired() -> int:
     """Fail the jobs that nobody began before they expired, and the workflows they belong to."""
     with transaction.atomic():
-        expired = list(
-            Job.objects.filter(status__in=[Job.Status.WAITING, Job.Status.QUEUED], expires_at__lt=Now())
-            .order_by("id")[:BATCH]
-            .select_for_update(skip_locked=True)
-        )
+        expired = _lock_expired()
         try:
             return _end_as_expired(expired) if expired else 0
         except AWAY:
@@ -81,6 +77,20 @@ def end_expired() -> int:
         except Exception:
             logger.exception("expired jobs not ended together", extra={"jobs": len(expired)})
         return sum(_end_alone(job) for job in expired)
+
+
+def _lock_expired() -> list[Job]:
+    """Some of the expired jobs, each locked with its workflow; what somebody else is at is left for the next time.
+
+    Whoever ends a step holds its workflow and may then want the one that waits behind it: to hold that one and wait
+    for the workflow would be a deadlock. So nothing is waited for.
+    """
+    unbegun = Job.objects.filter(status__in=[Job.Status.WAITING, Job.Status.QUEUED], expires_at__lt=Now())
+    found = dict(unbegun.order_by("id").values_list("pk", "workflow_id")[:BATCH])
+    theirs = Workflow.objects.filter(pk__in=set(found.values()) - {None}).order_by("pk")
+    free = {None, *theirs.select_for_update(skip_locked=True).values_list("pk", flat=True)}
+    mine = unbegun.filter(pk__in=[key for key, workflow in found.items() if workflow in free])
+    return list(mine.order_by("id").select_for_update(skip_locked=True, of=("self",)))
 
 
 def _end_alone(job: Job) -> int:

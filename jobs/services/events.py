@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.models import Event, Job, Workflow
+from jobs.sanitizer import sanitize_base64
 
 
 def record_event(subject: Job | Workflow, type_: str, data: dict[str, Any]) -> None:
@@ -15,5 +16,5 @@ def record_event(subject: Job | Workflow, type_: str, data: dict[str, Any]) -> N
         job_id=subject.pk if is_job else None,
         workflow_id=subject.workflow_id if is_job else subject.pk,
         type=type_,
-        data=data,
+        data=sanitize_base64(data),
     )

@@ -6,7 +6,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
@@ -14,7 +13,6 @@ from jobs.models import IdempotencyKey
 from jobs.statements import lock_number
 
 KEEP_FOR = timedelta(hours=24)
-FORGET_BATCH = 1_000
 
 
 def lock_key(tenant_id: UUID, key: str) -> None:
@@ -41,14 +39,3 @@ def find_answer(tenant_id: UUID, key: str, fingerprint: str) -> IdempotencyKey |
     if found.fingerprint != fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key was sent before, with another address or body.")
     return found
-
-
-def forget_keys() -> int:
-    """Delete the keys that are too old to count, a batch at a time; the number of them."""
-    old = IdempotencyKey.objects.filter(created_at__lt=Now() - KEEP_FOR).order_by("created_at")
-    forgotten = 0
-    while True:
-        deleted, _ = IdempotencyKey.objects.filter(pk__in=old.values("pk")[:FORGET_BATCH]).delete()
-        forgotten += deleted
-        if deleted < FORGET_BATCH:
-            return forgotten

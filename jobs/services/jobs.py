@@ -16,6 +16,7 @@ from jobs.queue.claim import Lease, Renewal, renew
 from jobs.queue.finish import end_unstarted_jobs, finish
 from jobs.queue.handlers import get_handler
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.sanitizer import sanitize_base64, sanitize_text
 from jobs.services.events import record_event
 from jobs.services.retries import Retry, queue_again, rerun_workflow
 from jobs.workflows.locks import lock_with_steps
@@ -112,7 +113,7 @@ def report_progress(job: Job, token: UUID, progress: int, message: str) -> Renew
         renewal = heartbeat(job, token)
         Job.objects.filter(pk=job.pk).update(progress=progress, **NOT_EVALUATED)
         _look_anew(job.workflow_id)
-        record_event(job, Event.Type.PROGRESS, {"progress": progress, "message": message})
+        record_event(job, Event.Type.PROGRESS, {"progress": progress, "message": sanitize_text(message)})
     return renewal
 
 
@@ -120,7 +121,7 @@ def append_log(job: Job, token: UUID, lines: list[str]) -> Renewal:
     """Keep lines a worker has printed; renews its lease. Raises LeaseLost."""
     with transaction.atomic():
         renewal = heartbeat(job, token)
-        record_event(job, Event.Type.LOG, {"lines": lines})
+        record_event(job, Event.Type.LOG, {"lines": sanitize_base64(lines, in_words=True)})
     return renewal
 
 

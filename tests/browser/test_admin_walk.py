@@ -12,7 +12,7 @@ from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs.models import ApiKey, Job, Queue, Tenant
+from jobs.models import ApiKey, EvaluationRun, Job, Queue, Tenant, Workflow
 from jobs.tenancy.services import find_api_key
 from tests.browser.conftest import Walker
 from tests.factories import (
@@ -64,6 +64,7 @@ def rows() -> list[Model]:
         result={"url": "https://pictures.example/out.png"},
         error={"code": "boom", "message": HOSTILE, "traceback": HOSTILE},
     )
+    judge(workflow)
     found = [tenant, operator, collection, workflow, job, make_event(job, lines=[HOSTILE, "y" * 500])]
     found += [make_job(tenant, status=status) for status in ("queued", "completed", "failed", "cancelled")]
     found += [make_worker(tenant), make_attestation(job), make_key(tenant)[0]]
@@ -75,8 +76,23 @@ def rows() -> list[Model]:
     make_attempt(delivery, outcome="failed", response_body=HOSTILE)
     sender = make_sender(tenant)
     found += [endpoint, message, delivery, sender, make_receipt(sender, workflow=workflow)]
+    found.append(EvaluationRun.objects.create(categories={"incomplete": 1}, problems={"stuck": 1}))
     found.append(make_service(paused_at=timezone.now(), paused_by="a" * 150))
     return [*found, Group.objects.create(name="operators")]
+
+
+def judge(workflow: Workflow) -> None:
+    """What the evaluator says of it, in words that could break a page."""
+    said = {
+        "missing": HOSTILE + "m" * 300,
+        "where": {},
+        "since": None,
+        "what_to_do": ["w" * 300],
+        "also": ["expired"],
+    }
+    workflow.is_cleanup_evaluated, workflow.status_category = True, "incomplete"
+    workflow.problem_type, workflow.problem_details = "stuck", said
+    workflow.save()
 
 
 def paths_of(rows: list[Model]) -> list[str]:

@@ -14,7 +14,18 @@ from django.urls import reverse
 
 from attestations.models import Attestation
 from config.admin import NAVIGATION
-from jobs.models import ApiKey, Cluster, Collection, Event, Job, Queue, Tenant, Worker, Workflow
+from jobs.models import (
+    ApiKey,
+    Cluster,
+    Collection,
+    EvaluationRun,
+    Event,
+    Job,
+    Queue,
+    Tenant,
+    Worker,
+    Workflow,
+)
 from tests.factories import (
     make_attempt,
     make_attestation,
@@ -37,7 +48,7 @@ from tests.factories import (
 from webhooks.models import Delivery, Endpoint, Message, Receipt, Sender
 
 # What the platform alone writes.
-RECORDS = {Job, Workflow, Event, Worker, Cluster, Attestation, Delivery, Message, Receipt}
+RECORDS = {Job, Workflow, Event, EvaluationRun, Worker, Cluster, Attestation, Delivery, Message, Receipt}
 ADDED = {Tenant, ApiKey, Collection, Queue, Endpoint, Sender, User, Group}
 DELETED = {Collection, Queue, Cluster, User, Group}
 
@@ -58,6 +69,7 @@ def rows(tenant: Tenant) -> Rows:
         job,
         make_attestation(make_job(tenant, status="failed")),
         make_event(job),
+        EvaluationRun.objects.create(problems={"stuck": 1}, categories={"incomplete": 1}),
         make_worker(tenant),
         make_cluster(),
         make_service("artgen"),
@@ -236,7 +248,11 @@ def test_an_operator_of_jobs_has_the_verbs_of_jobs_only(rows: Rows) -> None:
     request = RequestFactory().get("/")
     request.user = make_operator("jobs.change_job", "jobs.view_apikey")
 
-    assert set(admin.site._registry[Job].get_actions(request)) == {"cancel_jobs", "retry_jobs"}
+    assert set(admin.site._registry[Job].get_actions(request)) == {
+        "cancel_jobs",
+        "retry_jobs",
+        "renotify_jobs",
+    }
     assert admin.site._registry[ApiKey].get_actions(request) == {}
 
 

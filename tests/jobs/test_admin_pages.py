@@ -400,7 +400,8 @@ def test_pages_cost_a_fixed_number_of_queries(
     # deliveries.
     with django_assert_num_queries(7):
         shown(operator, page_of(job))
-    with django_assert_num_queries(8):  # and here the steps and receipts
+    # And here the steps, receipts, and what the timeline asks each floor for.
+    with django_assert_num_queries(14):
         shown(operator, page_of(job.workflow))
 
 

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs.admin import jobs as job_admin
+from jobs.admin import verbs
 from jobs.models import ApiKey, Collection, Event, Job, Tenant
 from jobs.tenancy.services import find_api_key
 from tests.factories import (
@@ -130,7 +130,7 @@ def test_what_left_the_list_meanwhile_counts_as_refused(operator: Client, tenant
 def test_a_bulk_is_confirmed_and_done_up_to_its_bound(
     operator: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_admin, "BULK_MAX", 2)
+    monkeypatch.setattr(verbs, "BULK_MAX", 2)
     jobs = [make_job(tenant) for _ in range(3)]
 
     response = act(operator, "cancel_jobs", jobs[0], select_across="1")

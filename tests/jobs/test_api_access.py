@@ -106,6 +106,10 @@ def test_a_key_is_stored_as_a_digest_and_its_use_is_noted(tenant: Tenant) -> Non
         ("get", "/api/workflows", "read"),
         ("get", "/api/workflows/{workflow}", "read"),
         ("get", "/api/workflows/{workflow}/all-attestations", "read"),
+        ("post", "/api/workflows/{workflow}/retry", "manage"),
+        ("post", "/api/workflows/{workflow}/cancel", "manage"),
+        ("post", "/api/workflows/{workflow}/renotify", "manage"),
+        ("post", "/api/jobs/{job}/renotify", "manage"),
     ],
 )
 def test_a_key_of_another_scope_403(
@@ -137,6 +141,10 @@ def test_a_key_of_another_scope_403(
         ("post", "/collections/{collection}/generations"),
         ("get", "/api/workflows/{workflow}"),
         ("get", "/api/workflows/{workflow}/all-attestations"),
+        ("post", "/api/workflows/{workflow}/retry"),
+        ("post", "/api/workflows/{workflow}/cancel"),
+        ("post", "/api/workflows/{workflow}/renotify"),
+        ("post", "/api/jobs/{job}/renotify"),
     ],
 )
 def test_another_tenants_things_404(api: ApiClient, other_tenant: Tenant, method: str, path: str) -> None:
@@ -147,16 +155,34 @@ def test_another_tenants_things_404(api: ApiClient, other_tenant: Tenant, method
         workflow=make_workflow(other_tenant).workflow_id,
     )
     body = {"lease_token": "0" * 8 + "-0000-0000-0000-" + "0" * 12} if "job" in path else {"variables": {}}
-    if path.endswith(("cancel", "retry")):
+    if path.endswith(("cancel", "retry", "renotify")):
         body = {}
 
     assert_problem(api.send(method, address, body), 404, "not_found")
 
 
-@pytest.mark.parametrize("verb", ["jobs/{}/cancel", "jobs/{}/heartbeat", "collections/{}/generations"])
+@pytest.mark.parametrize(
+    "verb", ["jobs/{}/cancel", "jobs/{}/renotify", "jobs/{}/heartbeat", "collections/{}/generations"]
+)
 def test_an_id_that_is_no_uuid_404(api: ApiClient, verb: str) -> None:
     for text in ("-" * 36, "0" * 36, "0" * 32):
         assert_problem(api.send("post", f"/api/{verb.format(text)}", {}), 404, "not_found")
+
+
+@pytest.mark.parametrize("verb", ["retry", "cancel", "renotify"])
+@pytest.mark.parametrize("name", ["nobody-knows-it", "-odd", "a%20b", "x" * 201, "a%00", "%F0%9F%8E%A8"])
+def test_a_workflow_of_an_odd_name_404(api: ApiClient, verb: str, name: str) -> None:
+    assert_problem(api.send("post", f"/api/workflows/{name}/{verb}", {}), 404, "not_found")
+
+
+@pytest.mark.parametrize("verb", ["retry", "cancel", "renotify"])
+def test_a_field_that_a_verb_does_not_know_422(api: ApiClient, tenant: Tenant, verb: str) -> None:
+    workflow = make_workflow(tenant)
+
+    response = api.send("post", f"/api/workflows/{workflow.workflow_id}/{verb}", {"reasons": "none"})
+
+    assert_problem(response, 422, "invalid")
+    assert response.json()["errors"][0]["code"] == "unknown_field"
 
 
 def test_lists_show_only_the_tenants_own(api: ApiClient, tenant: Tenant, other_tenant: Tenant) -> None:

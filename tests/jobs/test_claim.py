@@ -51,7 +51,7 @@ def test_jobs_due_later_are_left_and_hide_nothing(tenant: Tenant) -> None:
 
 def test_light_jobs_of_one_kind_are_claimed_together(tenant: Tenant) -> None:
     light = {make_job(tenant, batch_size=10).pk for _ in range(3)}
-    make_job(tenant, kind="system.forget_workers", batch_size=10)
+    make_job(tenant, kind="system.apply_retention", batch_size=10)
     alone = make_job(tenant, batch_size=1)
 
     rows = claim_in_house("default", "worker-1")
@@ -119,7 +119,7 @@ def test_a_job_that_somebody_has_locked_hides_no_others() -> None:
 
     tenant = make_tenant()
     first = make_job(tenant, priority=90)
-    other = make_job(tenant, kind="system.forget_workers")
+    other = make_job(tenant, kind="system.apply_retention")
     with psycopg.connect(_dsn()) as somebody:
         somebody.execute("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [first.pk])
 

@@ -6,14 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
+from django_q.models import Schedule
 
 from attestations.models import Attestation
 from jobs.evaluator.runs import evaluate
 from jobs.models import Job, ProblemType, Tenant, Workflow
 from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
+from jobs.queue.enqueue import enqueue_job
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler, unregister
+from jobs.schedules import sync_schedules
+from jobs.testing import RunJobs
 from tests.factories import (
     make_cluster,
     make_delivery,
@@ -519,3 +524,33 @@ def test_evaluating_clears_what_it_said_before(place: Place) -> None:
 
     assert verdict(workflow) == ("complete", "")
     assert workflow.problem_details is None
+
+
+def test_the_command_says_what_it_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    make_generation(place)
+    make_generation(place, outputs=[])
+
+    call_command("evaluate_jobs")
+
+    said = capsys.readouterr().out.split()
+    assert said[:2] == ["2", "evaluated"]
+    assert ("missing_output", "1") in zip(said, said[1:], strict=False)
+
+
+def test_the_schedule_evaluates_every_ten_minutes(db: None) -> None:
+    sync_schedules()
+
+    schedule = Schedule.objects.get(func="system.evaluate")
+
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 10)
+
+
+def test_the_job_of_the_schedule_evaluates(place: Place, run_jobs: RunJobs) -> None:
+    workflow = make_generation(place)
+    enqueue_job("system.evaluate", {})
+
+    (job,) = run_jobs()
+
+    workflow.refresh_from_db()
+    assert workflow.status_category == "complete"
+    assert job.result["categories"] == {"complete": 1}

@@ -108,7 +108,7 @@ def test_retries_end_when_attempts_are_used_up(tenant: Tenant) -> None:
 
 
 def test_an_unattested_kind_leaves_no_attestation(tenant: Tenant) -> None:
-    job = make_job(tenant, kind="system.forget_workers", status="running")
+    job = make_job(tenant, kind="system.apply_retention", status="running")
 
     finish([completed(job)])
 

@@ -14,9 +14,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
+from jobs import retention
 from jobs.models import Collection, IdempotencyKey, Job, Tenant, Workflow
 from jobs.queue.enqueue import enqueue_job
-from jobs.services import idempotency
 from jobs.testing import RunJobs
 from tests.conftest import ApiClient
 from tests.factories import STEPS, make_collection, make_key, make_tenant
@@ -173,16 +173,17 @@ def test_after_24_hours_a_key_is_new(api: ApiClient) -> None:
 def test_old_keys_are_forgotten_batch_by_batch(
     api: ApiClient, run_jobs: RunJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "FORGET_BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH", 2)
     for n in range(6):
         post(api, key=f"order-{n}")
     old = IdempotencyKey.objects.exclude(key="order-5")
     old.update(created_at=timezone.now() - timedelta(hours=25))
 
-    enqueue_job("system.forget_idempotency_keys")
+    enqueue_job("system.apply_retention")
     (job,) = run_jobs()
 
-    assert (job.status, job.result) == ("completed", {"forgotten": 5})
+    assert job.result
+    assert (job.status, job.result["idempotency keys"]) == ("completed", 5)
     assert IdempotencyKey.objects.get().key == "order-5"
 
 
@@ -200,6 +201,8 @@ def test_the_schema_names_the_header_where_it_counts() -> None:
         ("post", "/api/jobs/"),
         ("post", "/api/jobs/bulk/"),
         ("post", "/api/jobs/enqueue/"),
+        ("post", "/api/jobs/{job_id}/renotify/"),
+        ("post", "/api/workflows/{workflow_id}/renotify/"),
         ("post", "/api/collections/"),
         ("post", "/collections/{collection_id}/generations/"),
         ("post", "/api/webhook-endpoints/"),

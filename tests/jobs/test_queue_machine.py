@@ -39,7 +39,7 @@ from jobs.queue.outcomes import Outcome
 from jobs.queue.sweep import sweep
 from jobs.services.jobs import cancel_job, complete_job, fail_job, retry_job
 from jobs.services.queues import limit_queue, pause_queue, resume_queue
-from jobs.services.workflows import Step, start_workflow
+from jobs.services.workflows import Step, cancel_workflow, retry_workflow, start_workflow
 from jobs.statements import run
 from tests.factories import make_tenant
 
@@ -84,7 +84,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.submitted: list[UUID] = []
         self.live: dict[UUID, Lease] = {}
         self.over: list[Lease] = []
-        self.retried: UUID | None = None  # by an operator, in the step at hand
+        self.retried: set[UUID] = set()  # by an operator, in the step at hand
         self.steered_at = 0  # jobs; once for each that is submitted is enough
         # As the last step left them.
         self.jobs: dict[UUID, Any] = {}  # every row
@@ -227,15 +227,48 @@ class QueueMachine(RuleBasedStateMachine):
         may_run = not self._holder_of(job)
         if job.workflow_id:
             first, second = self._steps_of(job.workflow_id)
-            # The first needs a second still to be done, the second what the first has made.
-            is_in_turn = second.status == "waiting" if job is first else bool(first.result)
+            # The second needs what the first has made.
+            is_in_turn = job is first or bool(first.result)
             may_run = self.workflows[job.workflow_id][1] == "failed" and is_in_turn
 
         with _refused(not may_run):
             retried = retry_job(Job.objects.get(pk=job_id), by="operator")
             assert (retried.status, retried.attempt) == ("queued", job.attempt)
             assert (retried.cancel_requested_at, retried.expires_at) == (None, None)
-            self.retried = job_id
+            self.retried = {first.id, second.id} if job.workflow_id else {job_id}
+
+    @precondition(lambda self: self.retriable)
+    @rule(key=one_of("retriable"))
+    def retry_all(self, key: UUID) -> None:
+        """Only what failed runs; whatever has become of a second step, it waits for its turn again."""
+        attempt, status = self.workflows[key]
+        first, second = self._steps_of(key)
+        is_without_input = first.status == "completed" and not first.result
+
+        with _refused(status != "failed" or is_without_input):
+            retried = retry_workflow(Workflow.objects.get(pk=key), by="operator")
+            assert (retried.status, retried.attempt, retried.last_retry_attempt) == (
+                "running",
+                attempt + 1,
+                attempt,
+            )
+            now = [Job.objects.get(pk=step.id).status for step in (first, second)]
+            is_live = first.status in ("queued", "running")
+            begun = first.status if is_live else "queued"
+            assert now == (["completed", "queued"] if first.status == "completed" else [begun, "waiting"])
+            self.retried = {first.id, second.id}
+
+    @precondition(lambda self: self.cancellable)
+    @rule(key=one_of("cancellable"))
+    def cancel_all(self, key: UUID) -> None:
+        """At once, or with the step that runs."""
+        _, status = self.workflows[key]
+        is_running = "running" in [step.status for step in self._steps_of(key)]
+
+        with _refused(status != "running"):
+            cancelled = cancel_workflow(Workflow.objects.get(pk=key), by="operator")
+            assert cancelled.status == ("running" if is_running else "cancelled")
+            assert not Job.objects.filter(workflow=key, status="queued").exists()
 
     @precondition(lambda self: self.busy_lanes and self.steered_at < len(self.submitted))
     @rule(lane=one_of("busy_lanes"), is_paused=st.booleans(), limit=st.sampled_from([None, 1]))
@@ -265,7 +298,7 @@ class QueueMachine(RuleBasedStateMachine):
         for job_id, was in before.items():
             now = self.jobs[job_id]
             assert was.status == now.status or now.status in Job.TRANSITIONS[Job.Status(was.status)]
-            assert was.status in Job.LIVE or was.status == now.status or job_id == self.retried
+            assert was.status in Job.LIVE or was.status == now.status or job_id in self.retried
             is_begun = was.status == "queued" and now.status == "running"
             assert now.attempt == was.attempt + is_begun
             if is_begun:
@@ -274,7 +307,7 @@ class QueueMachine(RuleBasedStateMachine):
         for lane in begun.keys() & queues.keys():
             assert not queues[lane].is_paused
             assert self._running_in(lane) <= (queues[lane].max_running or len(self.jobs))
-        self.retried = None
+        self.retried = set()
 
     def _check_holders(self) -> None:
         """A job has one lease while it runs, the one its claim gave; a singleton key has one live job."""
@@ -378,6 +411,23 @@ class QueueMachine(RuleBasedStateMachine):
     @property
     def unsuccessful(self) -> list[UUID]:
         return [job_id for job_id in self.submitted if self.jobs[job_id].status in ("failed", "cancelled")]
+
+    @property
+    def known_workflows(self) -> list[UUID]:
+        return list(
+            dict.fromkeys(self.jobs[key].workflow_id for key in self.submitted if self.jobs[key].workflow_id)
+        )
+
+    @property
+    def retriable(self) -> list[UUID]:
+        """Not all of them, so that something is left for the retry of a job."""
+        return self.known_workflows[::2]
+
+    @property
+    def cancellable(self) -> list[UUID]:
+        """Every third, with a running step or without, or few would ever end otherwise."""
+        running = {self.jobs[job_id].workflow_id for job_id in self.live}
+        return [key for at, key in enumerate(self.known_workflows) if at % 3 == (0 if key in running else 2)]
 
     @property
     def delayed(self) -> list[UUID]:

@@ -165,7 +165,7 @@ def test_a_batch_is_filled_from_the_tenants_next_in_turn(tenant: Tenant, other_t
 
 def test_a_tenant_of_another_kind_is_not_passed_over_by_batches(db: None) -> None:
     first, between, last = sorted((make_tenant() for _ in range(3)), key=lambda t: t.pk)
-    rare = make_job(between, kind="system.forget_workers")
+    rare = make_job(between, kind="system.apply_retention")
     for _ in range(30):
         make_job(last, batch_size=10)
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
-from django.utils import timezone
 
 from jobs.errors import InvalidTransition
 from jobs.models import Job, Tenant, Workflow
-from jobs.queue.sweep import sweep
-from jobs.services.jobs import cancel_job, complete_job, fail_job, retry_job
+from jobs.services.jobs import cancel_job, retry_job
 from jobs.services.workflows import Step, start_workflow
-from tests.factories import claim_one
-
-URL = "https://example.com/1.png"
+from tests.jobs.stepping import URL, complete, expire, fail
 
 
 @pytest.fixture
@@ -34,18 +27,6 @@ def steps(tenant: Tenant) -> list[Job]:
     return jobs
 
 
-def fail(job: Job) -> None:
-    row = claim_one(job)
-    fail_job(job, row.lease_token, "broken", "", is_retryable=False)
-    job.refresh_from_db()
-
-
-def complete(job: Job, result: Any) -> None:
-    row = claim_one(job)
-    complete_job(job, row.lease_token, result)
-    job.refresh_from_db()
-
-
 def refreshed(job: Job) -> Job:
     job.refresh_from_db()
     return job
@@ -62,12 +43,6 @@ def test_a_step_that_a_failed_workflow_still_needs_is_not_cancelled(steps: list[
     complete(one, {"url": URL})
     complete(refreshed(two), "done")
     assert Workflow.objects.get().status == "completed"
-
-
-def expire(job: Job) -> None:
-    Job.objects.filter(pk=job.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    sweep()
-    assert refreshed(job).status == "failed"
 
 
 def test_a_step_is_retried_after_those_before_it_and_gets_what_they_made(steps: list[Job]) -> None:
@@ -98,10 +73,13 @@ def test_a_step_without_its_input_is_retried_with_another_payload_alone(steps: l
     assert retried.payload == {"image": "mine"}
 
 
-def test_a_step_whose_successor_has_ended_is_not_retried(steps: list[Job]) -> None:
+def test_a_step_whose_successor_has_ended_is_retried_and_that_one_waits_again(steps: list[Job]) -> None:
     one, two = steps
     expire(two)
     fail(one)
 
-    with pytest.raises(InvalidTransition):
-        retry_job(one, by="alice")
+    retried = retry_job(one, by="alice")
+
+    assert (retried.status, refreshed(two).status, two.error) == ("queued", "waiting", None)
+    complete(retried, {"url": URL})
+    assert refreshed(two).payload == {"image": URL}

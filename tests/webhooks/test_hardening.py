@@ -180,7 +180,7 @@ def test_a_kind_that_opts_out_is_not_told_of(
     assert not Message.objects.exists()
 
 
-@pytest.mark.parametrize("kind", ["webhooks.forget_messages", "miniapp.call_back", "system.forget_workers"])
+@pytest.mark.parametrize("kind", ["webhooks.match_receipts", "miniapp.call_back", "system.apply_retention"])
 def test_no_client_asks_for_the_platforms_own_work(api: ApiClient, kind: str) -> None:
     for path, body in [
         ("/api/jobs/enqueue", {"jobName": kind, "payload": {}}),

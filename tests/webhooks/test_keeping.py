@@ -5,20 +5,31 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.test import Client
 from django.utils import timezone
 
-from jobs.ids import first_id_of
+from jobs.admin.displays import page_url
+from jobs.ids import first_id_of, uuid7
 from jobs.models import Tenant
-from jobs.queue.enqueue import enqueue_job
-from jobs.testing import RunJobs
-from tests.conftest import MakeEndpoint
-from tests.factories import make_attempt, make_delivery, make_message, make_receipt, make_sender
+from tests.conftest import ApiClient, MakeEndpoint
+from tests.factories import (
+    make_attempt,
+    make_delivery,
+    make_message,
+    make_receipt,
+    make_sender,
+    make_superuser,
+    make_tenant,
+)
+from tests.factories import make_endpoint as make_endpoint_row
 from webhooks.models import Attempt, Delivery, Message, Receipt, Sender
 from webhooks.sending.workers import is_known_dead, this_worker
 from webhooks.services.retention import forget_messages, forget_receipts
@@ -63,6 +74,45 @@ def test_old_receipts_are_forgotten(tenant: Tenant) -> None:
     assert forget_receipts() == 1
 
     assert list(Receipt.objects.all()) == [young]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_somebody_has_locked_is_left_for_the_next_time() -> None:
+    tenant = make_tenant()
+    past = timezone.now() - timedelta(days=31)
+    held, _ = (make_message(tenant, id=first_id_of(past + timedelta(seconds=n))) for n in range(2))
+    locked, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Message.objects.select_for_update().get(pk=held.pk)
+            locked.set()
+            over.wait(timeout=10)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait(timeout=10)
+    count = forget_messages()
+    over.set()
+    thread.join()
+
+    assert count == 1
+    assert list(Message.objects.all()) == [held]
+
+
+def test_what_speaks_of_work_that_is_gone_is_shown(client: Client, tenant: Tenant, api: ApiClient) -> None:
+    message = make_message(tenant, job_id=uuid7(), workflow_id=uuid7())
+    delivery = make_delivery(make_endpoint_row(tenant), message, status="delivered")
+    receipt = make_receipt(make_sender(tenant), workflow_id=uuid7(), workflow_name="workflow-gone")
+    client.force_login(make_superuser())
+
+    pages = [client.get(page_url(row)) for row in (message, delivery, receipt)]
+    lists = [client.get(f"/admin/webhooks/{name}/") for name in ("message", "delivery", "receipt")]
+    answers = [api.get("/api/webhook-deliveries"), api.get(f"/api/webhook-deliveries/{delivery.pk}")]
+
+    assert [answer.status_code for answer in pages + lists + answers] == [200] * 8
+    assert "workflow-gone" in pages[2].content.decode()
 
 
 def test_a_process_is_known_dead_only_where_its_number_means_something() -> None:
@@ -117,11 +167,3 @@ def test_one_that_exists_is_refused_or_rotated(tenant: Tenant) -> None:
 def test_for_an_unknown_tenant_none_is_made(db: None) -> None:
     with pytest.raises(CommandError, match="acme"):
         create_sender()
-
-
-def test_forgetting_is_a_job(tenant: Tenant, run_jobs: RunJobs) -> None:
-    enqueue_job("webhooks.forget_messages")
-
-    (job,) = run_jobs()
-
-    assert (job.status, job.result) == ("completed", {"messages": 0, "receipts": 0})

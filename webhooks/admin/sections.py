@@ -14,8 +14,10 @@ from django.utils import timezone
 
 from jobs.admin.displays import badge, moment, page_url, titled
 from jobs.admin.sections import job_sections, overview_warnings, workflow_sections
+from jobs.admin.timelines import timeline_permissions
 from jobs.models import Job, Workflow
 from webhooks.admin.health import COUNTED_MAX, capped
+from webhooks.forensics import DELIVERY_TYPES, RECEIPT_TYPES
 from webhooks.models import Delivery, Endpoint, Receipt
 from webhooks.services.explanations import explain, is_sending_paused
 
@@ -140,3 +142,5 @@ def _may_see(request: HttpRequest, model: type[Model]) -> bool:
 job_sections.append(deliveries_of_job)
 workflow_sections += [deliveries_of_workflow, receipts_of_workflow]
 overview_warnings += [stopped_endpoints, held_deliveries]
+timeline_permissions |= dict.fromkeys(DELIVERY_TYPES, "webhooks.view_delivery")
+timeline_permissions |= dict.fromkeys(RECEIPT_TYPES, "webhooks.view_receipt")

@@ -13,6 +13,7 @@ from typing import Any
 from config.tracing import REQUEST_ID, Trace, bound_trace
 from jobs.http import Answer, Client, HttpFailure
 from jobs.queue.outcomes import UNSTORABLE
+from jobs.sanitizer import sanitize_text
 from jobs.tenancy.sealing import Unreadable, unseal
 from webhooks.models import Attempt, Reason
 from webhooks.models.messages import webhook_id_of
@@ -136,7 +137,7 @@ def _told(reply: Answer | HttpFailure) -> dict[str, Any]:
             "internal_detail": "",
             "status_code": reply.status,
             "response_headers": [[_clean(name), _clean(value)] for name, value in reply.headers],
-            "response_body": _clean(reply.body.decode("utf-8", "replace")),
+            "response_body": _clean(sanitize_text(reply.body.decode("utf-8", "replace"))),
             "is_response_cut": reply.is_cut,
         }
     return {**answered, "address": reply.address, "timings": reply.timings}

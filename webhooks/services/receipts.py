@@ -27,6 +27,7 @@ from config.tracing import current_trace
 from jobs.errors import DomainError
 from jobs.models import Workflow
 from jobs.queue.enqueue import enqueue_job
+from jobs.sanitizer import sanitize_base64, sanitize_text
 from jobs.statements import lock_number, run
 from webhooks.models import Receipt, Sender
 from webhooks.notices import AppNotice, read_app_notice, read_upstream_notice, read_user_notice
@@ -103,9 +104,10 @@ def take_user_notice(call: Call) -> Taken:
 def take_upstream_notice(call: Call) -> Taken:
     """Take the word of an upstream that a workflow ended. Raises InvalidInput."""
     notice = read_upstream_notice(call.content)
-    is_short = len(json.dumps(notice.outputs)) <= OUTPUTS_MAX_BYTES
+    outputs_said = sanitize_base64(notice.outputs)
+    is_short = len(json.dumps(outputs_said)) <= OUTPUTS_MAX_BYTES
     # What is too long for a line of the workflow's story is read in the receipt.
-    outputs = {"outputs": notice.outputs} if is_short else {"are_outputs_cut": True}
+    outputs = {"outputs": outputs_said} if is_short else {"are_outputs_cut": True}
     said = {"status": notice.status, **outputs}
     return _take_once(call, judge, workflow_name=notice.workflow_id, notice=said)
 
@@ -201,10 +203,18 @@ def _new_receipt(call: Call, **fields: Any) -> Receipt:
         sender=call.sender,
         state=Receipt.State.WAITING,
         key=call.webhook_id or call.incoming.digest,
-        body=call.content if size <= BODY_KEPT_BYTES else {"$truncated": {"bytes": size}},
+        body=_kept(call.content, size),
         **_as_it_came(call.incoming),
         **fields,
     )
+
+
+def _kept(content: dict[str, Any], size: int) -> dict[str, Any]:
+    """As much of a body of so many bytes as its receipt keeps: a picture inside it is no reason to lose the rest."""
+    clean: dict[str, Any] = sanitize_base64(content)
+    if size > BODY_KEPT_BYTES and (clean is content or len(json.dumps(clean)) > BODY_KEPT_BYTES):
+        return {"$truncated": {"bytes": size}}
+    return clean
 
 
 def _as_it_came(incoming: Incoming) -> dict[str, Any]:
@@ -259,7 +269,7 @@ def take_refusal(incoming: Incoming, reason: str) -> Receipt | None:
 
 def store_refusal(incoming: Incoming, reason: str) -> Receipt:
     """Store a refused call, and delete those that are older than the REFUSED_KEPT newest."""
-    body = None if incoming.body is None else _text(incoming.body[:REFUSED_BODY_BYTES])
+    body = None if incoming.body is None else _beginning(incoming.body)
     with transaction.atomic():
         receipt = Receipt.objects.create(
             state=Receipt.State.REFUSED, reason=reason, body=body, **_as_it_came(incoming)
@@ -272,6 +282,13 @@ def store_refusal(incoming: Incoming, reason: str) -> Receipt:
     return receipt
 
 
+def _beginning(body: bytes) -> str:
+    """The first bytes of what was refused, as text that jsonb keeps; base64 goes before the rest is counted."""
+    text = _text(body)
+    clean = sanitize_text(text)
+    rest = body if clean is text else clean.encode()
+    return _text(rest[:REFUSED_BODY_BYTES])
+
+
 def _text(body: bytes) -> str:
-    """Bytes as text that jsonb keeps."""
     return body.decode("utf-8", "replace").replace("\0", "\ufffd")

@@ -38,7 +38,10 @@ class Verdict:
 
 
 def judge(claims: Claims) -> Verdict:
-    """Signature, extension, header, configured type: the first that tells decides, and nobody may say otherwise."""
+    """Signature, extension, header, configured type: the first that tells decides, and nobody may say otherwise.
+
+    A header comes before an extension only to contradict it: where a name says what its host says, both have said it.
+    """
     if claims.signature:
         return _proven(claims, claims.signature, Source.SIGNATURE)
     if claims.header and claims.header != UNKNOWN:

@@ -1,0 +1,300 @@
+"""What the ground floor tells of a workflow's timeline: the request, the steps, who did what, and the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import Now
+from django.utils.dateparse import parse_datetime
+
+from jobs.forensics import (
+    SOURCE_ROWS_MAX,
+    Moment,
+    attempt_ended,
+    attempt_started,
+    error_of,
+    left_out,
+    run_ended,
+    said,
+    short,
+)
+from jobs.models import Event, Job, Queue, Workflow
+
+STEPS_MAX = 100  # as many as a workflow may have
+# What is shown of an event; before and after of an edited payload may be large.
+EVENT_DATA = (
+    "by",
+    "reason",
+    "user_id",
+    "method",
+    "notified_at",
+    "status",
+    "receipt_id",
+    "message_id",
+)
+
+
+def tell_of_workflow(workflow: Workflow) -> Iterator[Moment]:
+    """The request, the ends of runs as far as the workflow knows them, and the verdict."""
+    yield _request(workflow)
+    if workflow.ended_at:
+        yield run_ended(workflow.attempt, workflow.ended_at, workflow.status, error_of(workflow.error))
+    retry = workflow.retry_execution_data if isinstance(workflow.retry_execution_data, dict) else {}
+    yield from _run_before(retry)
+    if workflow.retry_completed_at:
+        yield Moment(
+            at=workflow.retry_completed_at,
+            type="retry_completed",
+            title=f"The retry, run {workflow.attempt}, has come to its end.",
+            attempt=workflow.attempt,
+            data={name: retry.get(name) for name in ("by", "reason", "kept_steps", "rerun_steps")},
+        )
+    if workflow.evaluated_at:
+        problem = f": {workflow.problem_type}" if workflow.problem_type else ""
+        yield Moment(
+            at=workflow.evaluated_at,
+            type="evaluated",
+            title=f"The evaluator found it {workflow.status_category}{problem}.",
+            data={
+                "status_category": workflow.status_category,
+                "problem_type": workflow.problem_type,
+                "problem_details": workflow.problem_details,
+            },
+        )
+
+
+def _request(workflow: Workflow) -> Moment:
+    request = workflow.miniapp_req if isinstance(workflow.miniapp_req, dict) else {}
+    data = workflow.data if isinstance(workflow.data, dict) else {}
+    who = workflow.user_id or workflow.actor_id
+    return Moment(
+        at=workflow.created_at,
+        type="requested",
+        title=f"{f'User {who}' if workflow.user_id else who or 'Somebody'} asked for it.",
+        data={
+            "user_id": workflow.user_id,
+            "session_id": workflow.session_id,
+            "actor_id": workflow.actor_id,
+            "collection_id": str(workflow.collection_id) if workflow.collection_id else None,
+            "collection_name": short(data.get("collection_name")),
+            "request_id": workflow.request_id,
+            "trace_id": workflow.trace_id,
+            "priority": workflow.priority,
+            "total_steps": workflow.total_steps,
+            "metadata": request.get("metadata"),
+        },
+    )
+
+
+def _run_before(retry: dict[str, Any]) -> Iterator[Moment]:
+    """The end of the run before the last retry, which the retry has noted."""
+    previous = retry.get("previous")
+    failed_at = _time_of(previous.get("failed_at")) if isinstance(previous, dict) else None
+    if isinstance(previous, dict) and failed_at and isinstance(retry.get("run"), int):
+        yield run_ended(
+            retry["run"] - 1, failed_at, short(previous.get("status")), error_of(previous.get("error"))
+        )
+
+
+def _time_of(text: Any) -> datetime | None:
+    try:
+        moment = parse_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def tell_of_steps(workflow: Workflow) -> Iterator[Moment]:
+    """When each step was queued, its last attempt, and what is waited for now."""
+    fields = ("payload", "original_payload", "ctx", "result", "problem_details", "retry_policy")
+    steps = list(
+        Job.objects.filter(workflow=workflow)
+        .annotate(asked_at=Now())
+        .defer(*fields)
+        .order_by("step_index", "pk")[:STEPS_MAX]
+    )
+    before: Job | None = None
+    for step in steps:
+        yield from _of_step(step, before)
+        before = step
+    live = next((step for step in steps if step.status in (Job.Status.RUNNING, Job.Status.QUEUED)), None)
+    if live and workflow.status == Workflow.Status.RUNNING:
+        yield _waiting_for(live)
+    elif workflow.ended_at:
+        yield from _waiting_for_word(workflow, steps)
+
+
+def _of_step(step: Job, before: Job | None) -> Iterator[Moment]:
+    queued_at = _queued_at(step, before)
+    if queued_at:
+        yield Moment(
+            at=queued_at,
+            type="queued",
+            title=f"Queued for {step.name}.",
+            job_id=step.pk,
+            step=step.step_name or step.name,
+            data={
+                "kind": step.kind,
+                "service_required": step.service_required,
+                "queue": step.queue,
+                "priority": step.priority,
+                "max_attempts": step.max_attempts,
+                "expires_at": step.expires_at,
+            },
+        )
+    if step.attempt and step.started_at:
+        yield attempt_started(step.pk, step.attempt, step.started_at, step.worker)
+    if step.ended_at:
+        yield _end_of(step, step.ended_at)
+
+
+def _end_of(step: Job, ended_at: datetime) -> Moment:
+    error = error_of(step.error) if step.status != Job.Status.COMPLETED else None
+    is_of_attempt = step.attempt and step.started_at and not (error and error["code"] == "expired")
+    if is_of_attempt:
+        return attempt_ended(
+            step.pk,
+            step.attempt,
+            ended_at,
+            began_at=step.started_at,
+            outcome=step.status,
+            worker=step.worker,
+            error=error,
+        )
+    title = f"The step {step.status} without {'another' if step.attempt else 'an'} attempt{said(error)}."
+    return Moment(
+        at=ended_at,
+        type="step_ended",
+        title=title,
+        job_id=step.pk,
+        step=step.step_name or step.name,
+        data={"status": step.status, "error": error},
+    )
+
+
+def _queued_at(step: Job, before: Job | None) -> datetime | None:
+    """When a step could first be taken: the first at once, the others when the one before had completed."""
+    if before is None or step.step_index is None:
+        return step.created_at
+    if step.status == Job.Status.WAITING and not step.attempt:
+        return None
+    if step.is_final and not step.attempt:
+        is_for_want_of_input = isinstance(step.error, dict) and step.error.get("code") == "missing_input"
+        was_queued = before.completed_at and step.ended_at and before.completed_at <= step.ended_at
+        return before.completed_at if was_queued and not is_for_want_of_input else None
+    return before.completed_at
+
+
+def _waiting_for(step: Job) -> Moment:
+    asked_at: datetime = step.asked_at  # type: ignore[attr-defined]  # annotated
+    return Moment(
+        at=asked_at,
+        type="waiting",
+        title=_why_waiting(step, asked_at),
+        job_id=step.pk,
+        attempt=step.attempt if step.status == Job.Status.RUNNING else step.attempt + 1,
+        data={
+            "status": step.status,
+            "worker": step.worker if step.status == Job.Status.RUNNING else None,
+            "run_at": step.run_at,
+            "expires_at": step.expires_at,
+            "lease_expires_at": step.lease_expires_at,
+            "progress": step.progress,
+            "last_error": error_of(step.error) if step.status == Job.Status.QUEUED else None,
+        },
+    )
+
+
+def _why_waiting(step: Job, now: datetime) -> str:
+    if step.status == Job.Status.RUNNING:
+        stopping = ", which was asked to stop" if step.cancel_requested_at else ""
+        return f"Waiting for {step.worker or 'its worker'} at attempt {step.attempt}{stopping}."
+    if step.run_at > now:
+        return f"Waiting for {step.run_at:%Y-%m-%d %H:%M:%S} UTC, when attempt {step.attempt + 1} is due."
+    if Queue.objects.filter(name=step.queue, is_remote=step.is_remote, paused_at__isnull=False).exists():
+        return f"Waiting for {step.queue!r} to be resumed: it is paused."
+    if step.is_remote:
+        return f"Waiting for a worker that offers {step.service_required!r}."
+    return f"Waiting for a cluster of the queue {step.queue!r}."
+
+
+def _waiting_for_word(workflow: Workflow, steps: Sequence[Job]) -> Iterator[Moment]:
+    """What has to happen for the user to be told."""
+    told = Workflow.NotificationStatus
+    titles = {
+        told.OWED: "Waiting for the webhook to be delivered.",
+        told.DELIVERED: "Waiting for the app to confirm, by user_notified, that its user knows.",
+        told.FAILED: "The webhook could not be delivered: waiting for somebody to re-notify.",
+    }
+    title = titles.get(told(workflow.notification_status))
+    if title and steps:
+        asked_at: datetime = steps[0].asked_at  # type: ignore[attr-defined]  # annotated
+        yield Moment(
+            at=asked_at,
+            type="waiting",
+            title=title,
+            data={"notification_status": workflow.notification_status},
+        )
+
+
+def tell_of_events(workflow: Workflow) -> Iterable[Moment]:
+    """Who asked for what, and who knows; log lines and progress are summed up elsewhere."""
+    summed = (Event.Type.LOG, Event.Type.PROGRESS)
+    found = (
+        Event.objects.filter(workflow=workflow)
+        .exclude(type__in=summed)
+        .annotate(
+            in_all=Window(Count("*")),
+            is_edited=Q(data__has_key="after"),
+            **{f"its_{name}": F(f"data__{name}") for name in EVENT_DATA},
+        )
+        .order_by("-id")
+        .values(
+            "id", "type", "job_id", "created_at", "in_all", "is_edited", *(f"its_{n}" for n in EVENT_DATA)
+        )
+    )
+    rows = list(found[:SOURCE_ROWS_MAX])
+    if rows and rows[0]["in_all"] > len(rows):
+        yield left_out("events", rows[0]["in_all"] - len(rows))
+    yield from (_of_event(row) for row in reversed(rows))
+
+
+def _of_event(row: dict[str, Any]) -> Moment:
+    data = {name: row[f"its_{name}"] for name in EVENT_DATA if row[f"its_{name}"] not in (None, "")}
+    data = {name: short(value) if isinstance(value, str) else value for name, value in data.items()}
+    if row["is_edited"]:
+        data["is_edited"] = True
+    return Moment(
+        at=row["created_at"],
+        type=row["type"],
+        title=_title_of(row["type"], data, is_of_job=row["job_id"] is not None),
+        job_id=row["job_id"],
+        data=data,
+    )
+
+
+def _title_of(type_: str, data: dict[str, Any], *, is_of_job: bool) -> str:
+    by = data.get("by", "Somebody")
+    reason = f": {str(data['reason']).rstrip('.')}" if data.get("reason") else ""
+    it = "the step" if is_of_job else "the workflow"
+    match type_:
+        case Event.Type.CANCEL_REQUESTED:
+            return f"{by} asked {it} to stop{reason}."
+        case Event.Type.CANCELLED:
+            return f"{by} cancelled {it}{reason}."
+        case Event.Type.RETRIED:
+            edited = " with another payload" if data.get("is_edited") else ""
+            return f"{by} had {it} run again{edited}{reason}."
+        case Event.Type.RENOTIFIED:
+            return f"{by} had the user told once more{reason}."
+        case Event.Type.REMINDER_DUE:
+            return "A reminder was asked for."
+        case Event.Type.USER_NOTIFIED:
+            how = f", by {data['method']}" if data.get("method") else ""
+            return f"User {data.get('user_id', '')} knows of it{how}."
+        case Event.Type.UPSTREAM_ENDED:
+            return f"An upstream says that it ended as {data.get('status', 'it does not say what')}."
+    return f"{str(type_).replace('_', ' ').capitalize()}."

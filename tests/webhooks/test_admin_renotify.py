@@ -1,0 +1,108 @@
+"""Operators have users told once more: from the list and the pages of workflows and jobs."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from jobs.models import Event, Job, Tenant, Workflow
+from tests.factories import make_delivery, make_job, make_message, make_operator, make_workflow
+from tests.webhooks.pages import act, client_of, logged, page_of, shown, told
+from webhooks.models import Endpoint, Message
+
+
+@pytest.fixture
+def operator(known_content_types: None) -> Client:
+    rights = ("jobs.view_workflow", "jobs.change_workflow", "jobs.view_job", "jobs.change_job")
+    return client_of(make_operator(*rights, name="alice"))
+
+
+def test_workflows_are_told_of_once_more_and_the_refused_counted(
+    operator: Client, tenant: Tenant, endpoint: Endpoint
+) -> None:
+    failed = make_workflow(tenant, status="completed", notification_status="failed")
+    known = make_workflow(tenant, status="completed", notification_status="told")
+    running = make_workflow(tenant)
+
+    asked = act(operator, "renotify_workflows", failed, known, running)
+    assert not Message.objects.exists()
+    response = act(
+        operator, "renotify_workflows", failed, known, running, confirmed="1", reason="The app was down."
+    )
+
+    assert "Re-notify 3 workflows?" in asked.content.decode()
+    assert sorted(told(response)) == [
+        "1 workflow announced once more.",
+        "1 workflow refused: The workflow is running; there is nothing to tell yet.",
+        "1 workflow refused: The workflow's user has been told.",
+    ]
+    message = Message.objects.get()
+    assert message.workflow == failed
+    assert Event.objects.get().data == {
+        "by": "alice",
+        "reason": "The app was down.",
+        "message_id": str(message.pk),
+    }
+    assert logged() == ["Re-notify: announced once more. The app was down."]
+    assert "The app was down." in shown(operator, page_of(failed))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_offered"),
+    [
+        ({"status": "running"}, False),
+        ({"status": "completed", "notification_status": "told"}, False),
+        ({"status": "completed", "notification_status": "delivered"}, True),
+        ({"status": "failed", "notification_status": "failed"}, True),
+    ],
+)
+def test_a_workflows_page_offers_it_where_there_is_something_to_tell(
+    operator: Client, tenant: Tenant, fields: dict[str, str], is_offered: bool
+) -> None:
+    workflow = make_workflow(tenant, **fields)
+
+    assert ('value="renotify_workflows"' in shown(operator, page_of(workflow))) == is_offered
+
+
+def test_a_job_is_told_of_once_more_from_its_page(
+    operator: Client, tenant: Tenant, endpoint: Endpoint
+) -> None:
+    job = make_job(tenant, status="completed")
+    make_delivery(endpoint, make_message(tenant, job=job), status="failed")
+    assert 'value="renotify_jobs"' in shown(operator, page_of(job))
+
+    response = act(operator, "renotify_jobs", job, confirmed="1", from_page="1")
+
+    assert response["Location"] == page_of(job)
+    assert told(response) == ["1 job announced once more."]
+    assert Message.objects.filter(job=job).count() == 2
+
+
+@pytest.mark.parametrize("how", ["delivered", "unheard", "step"])
+def test_a_jobs_page_does_not_offer_it_where_it_would_be_refused(
+    operator: Client, tenant: Tenant, endpoint: Endpoint, how: str
+) -> None:
+    workflow = make_workflow(tenant) if how == "step" else None
+    job = make_job(tenant, status="completed", workflow=workflow, step_index=0 if workflow else None)
+    if how != "unheard":
+        status = "delivered" if how == "delivered" else "failed"
+        make_delivery(endpoint, make_message(tenant, job=job), status=status)
+
+    assert "renotify_jobs" not in shown(operator, page_of(job))
+
+
+def test_a_viewer_neither_sees_it_nor_does_it(
+    known_content_types: None, tenant: Tenant, endpoint: Endpoint
+) -> None:
+    viewer = client_of(make_operator("jobs.view_workflow", "jobs.view_job"))
+    workflow = make_workflow(tenant, status="completed", notification_status="failed")
+    job = make_job(tenant, status="completed")
+    make_delivery(endpoint, make_message(tenant, job=job), status="failed")
+
+    assert "renotify" not in shown(viewer, page_of(workflow)) + shown(viewer, page_of(job))
+    for action, row in (("renotify_workflows", workflow), ("renotify_jobs", job)):
+        act(viewer, action, row, confirmed="1")
+
+    assert Message.objects.count() == 1
+    assert Workflow.objects.get().notification_status == "failed"
+    assert Job.objects.get().status == "completed"

@@ -15,10 +15,10 @@ class AttestationsConfig(AppConfig):
         from attestations.forensics import tell_of_attestations
         from attestations.retention import RETENTIONS
         from attestations.services import attest_finished_work
-        from jobs.cleaning import add_stores
         from jobs.evaluator.rules import rule
-        from jobs.forensics import timeline_source
-        from jobs.retention import add_retentions
+        from jobs.forensics.timeline import timeline_source
+        from jobs.hygiene.cleaning import add_stores
+        from jobs.hygiene.retention import add_retentions
         from jobs.signals import work_finished
 
         add_retentions(RETENTIONS)

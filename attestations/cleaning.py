@@ -9,8 +9,8 @@ from typing import Any
 from django.db import connection
 
 from attestations.models import Attestation
-from jobs.cleaning import Store, clean_texts
-from jobs.sanitizer import sanitize_base64
+from jobs.hygiene.cleaning import Store, clean_texts
+from jobs.hygiene.sanitizer import sanitize_base64
 
 logger = logging.getLogger(__name__)
 

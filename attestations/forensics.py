@@ -12,7 +12,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Left
 
 from attestations.models import Attestation
-from jobs.forensics import (
+from jobs.forensics.moments import (
     SOURCE_ROWS_MAX,
     TEXT_MAX,
     Moment,

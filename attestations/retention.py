@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from attestations.models import Attestation
-from jobs.retention import Retention, forget_in_batches, old_of
+from jobs.hygiene.retention import Retention, forget_in_batches, old_of
 
 
 def _expired() -> QuerySet[Attestation]:

@@ -14,7 +14,7 @@ from attestations.canonical import canonical_json
 from attestations.models import Attestation
 from attestations.models.attestations import document_of
 from attestations.truncation import smart_truncate
-from jobs.sanitizer import sanitize_base64
+from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.signals import FinishedAttempt, FinishedWorkflow
 from jobs.statements import batch, run
 

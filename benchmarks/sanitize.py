@@ -15,9 +15,9 @@ from django.utils import timezone
 from attestations.models import Attestation
 from benchmarks.database import empty_tables, query
 from benchmarks.jobs import the_tenant
-from jobs.cleaning import Store, stores
+from jobs.hygiene.cleaning import Store, stores
+from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.ids import uuid7
-from jobs.sanitizer import sanitize_base64
 from jobs.services.cleaning import Report, clean_store, vacuum_store
 
 ROUNDS = 7

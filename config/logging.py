@@ -67,7 +67,9 @@ def logging_dict(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonFormatter, "clean": "ext://jobs.sanitizer.sanitize_base64"}},
+        "formatters": {
+            "json": {"()": JsonFormatter, "clean": "ext://jobs.hygiene.sanitizer.sanitize_base64"}
+        },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {

@@ -14,14 +14,14 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
-        from jobs.cleaning import add_stores
         from jobs.evaluator.outcomes import find_bad_outcomes
         from jobs.evaluator.outputs import find_mistyped
         from jobs.evaluator.rules import rule
-        from jobs.forensics import timeline_source
-        from jobs.moments import tell_of_events, tell_of_steps, tell_of_workflow
+        from jobs.forensics.sources import tell_of_events, tell_of_steps, tell_of_workflow
+        from jobs.forensics.timeline import timeline_source
+        from jobs.hygiene.cleaning import add_stores
+        from jobs.hygiene.retention import add_retentions
         from jobs.queue.runner import prepare_process
-        from jobs.retention import add_retentions
         from jobs.schedules import sync_schedules
         from jobs.services.cleaning import STORES
         from jobs.services.queues import ensure_queues

@@ -6,10 +6,10 @@ from typing import Any
 
 from jobs.evaluator.mails import ProblemMail, send_problem_mail
 from jobs.evaluator.runs import evaluate
+from jobs.hygiene.retention import apply_retentions
 from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler
-from jobs.retention import apply_retentions
 
 
 @handler("system.ping", payload=NoPayload, batch_size=100)

@@ -21,11 +21,11 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
-        from jobs.cleaning import add_stores
         from jobs.evaluator.alerts import alert_listener
         from jobs.evaluator.rules import rule
-        from jobs.forensics import timeline_source
-        from jobs.retention import add_retentions
+        from jobs.forensics.timeline import timeline_source
+        from jobs.hygiene.cleaning import add_stores
+        from jobs.hygiene.retention import add_retentions
         from webhooks.cleaning import STORES
         from webhooks.evaluation import find_untold
         from webhooks.forensics import tell_of_messages, tell_of_receipts

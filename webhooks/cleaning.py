@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobs.cleaning import Store, clean_texts
-from jobs.sanitizer import sanitize_base64, sanitize_text
+from jobs.hygiene.cleaning import Store, clean_texts
+from jobs.hygiene.sanitizer import sanitize_base64, sanitize_text
 from webhooks.models import Attempt, Receipt
 
 STORES = [

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db.models import Count, Q, QuerySet, Window
 from django.utils import timezone
 
-from jobs.forensics import SOURCE_ROWS_MAX, Moment, left_out, short
+from jobs.forensics.moments import SOURCE_ROWS_MAX, Moment, left_out, short
 from jobs.models import Workflow
 from webhooks.models import Attempt, Delivery, Message, Receipt
 from webhooks.models.messages import webhook_id_of

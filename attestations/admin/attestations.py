@@ -85,11 +85,13 @@ class AttestationAdmin(RecordAdmin):
         facts = [
             ("Key", copyable(attestation.attestation_key)),
             ("SHA-256", copyable(attestation.digest)),
+            ("SHA-256 with its base64", attestation.original_digest),
             ("Job", link(job) or attestation.job_id),
             ("Workflow", link(workflow) or attestation.workflow_key),
             ("Tenant", link(attestation.tenant) or "platform"),
             ("Worker", attestation.worker_id),
             ("Attempt", attestation.retry_attempt + 1),
+            ("Begun", moment(attestation.started_at)),
             ("Created", moment(attestation.created_at)),
             ("Kept until", moment(attestation.expires_at)),
         ]

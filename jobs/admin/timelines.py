@@ -9,9 +9,10 @@ from typing import Any
 from django.http import HttpRequest
 
 from jobs.admin.displays import span
-from jobs.forensics import Forensics, Moment, forensics_of
+from jobs.forensics.moments import Moment
+from jobs.forensics.phases import GAP_MIN, SPREAD
+from jobs.forensics.timeline import Forensics, forensics_of
 from jobs.models import Workflow
-from jobs.phases import GAP_MIN, SPREAD
 
 # Which types of moments ask for a permission of their own; `admin/` modules of upper floors add theirs.
 timeline_permissions: dict[str, str] = {}

@@ -14,10 +14,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.api.jobs import key_of
-from jobs.forensics import Forensics, forensics_of, millis
+from jobs.forensics.moments import millis
+from jobs.forensics.phases import Gap
+from jobs.forensics.timeline import Forensics, forensics_of
 from jobs.models import Workflow
 from jobs.models.evaluation import ProblemType, StatusCategory
-from jobs.phases import Gap
 
 GAPS_MAX = 5
 

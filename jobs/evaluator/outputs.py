@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb
 
 from jobs.content_types import ALIASES, BY_NAME, extension_of_url, plain_type
 from jobs.evaluator.looks import Look, look_at
-from jobs.evaluator.rules import TOO_EARLY, Finding, Units
 from jobs.evaluator.output_types import Claims, Verdict, judge
+from jobs.evaluator.rules import TOO_EARLY, Finding, Units
 from jobs.models import ProblemType, Workflow
 from jobs.models.evaluations import OutputCheck
 from jobs.statements import batch, run

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
+from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.models import Job, Workflow
 from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
 from jobs.queue.outcomes import Outcome, make_error
-from jobs.sanitizer import sanitize_base64
 from jobs.signals import FinishedAttempt, announce
 from jobs.statements import AWAY, batch, run
 from jobs.workflows.advance import Advance, advance_workflows

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.hygiene.sanitizer import sanitize_text
 from jobs.models import Job
 from jobs.queue.backoff import REMOTE_POLICY, RetryPolicy
 from jobs.queue.claim import Lease
 from jobs.queue.handlers import find_handler
-from jobs.sanitizer import sanitize_text
 
 MESSAGE_MAX_CHARS = 10_000
 TRACEBACK_MAX_CHARS = 8_000

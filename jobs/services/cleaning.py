@@ -16,9 +16,9 @@ from django.db.models import F, Field, TextField
 from django.db.models.functions import Now
 from psycopg import sql
 
-from jobs.cleaning import Store, clean_texts
+from jobs.hygiene.cleaning import Store, clean_texts
+from jobs.hygiene.sanitizer import SHORTEST, sanitize_base64
 from jobs.models import Cleaning, Event, Job, Workflow
-from jobs.sanitizer import SHORTEST, sanitize_base64
 
 BATCH = 100
 LOCK_TIMEOUT = "2s"  # for rows that somebody was at when their batch came by

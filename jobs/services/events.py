@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.models import Event, Job, Workflow
-from jobs.sanitizer import sanitize_base64
 
 
 def record_event(subject: Job | Workflow, type_: str, data: dict[str, Any]) -> None:

@@ -10,13 +10,13 @@ from django.db import transaction
 from django.db.models.functions import Coalesce, Now
 
 from jobs.errors import InvalidTransition, LeaseLost, OutcomeNotStored
+from jobs.hygiene.sanitizer import sanitize_base64, sanitize_text
 from jobs.models import Event, Job, Tenant, Workflow
 from jobs.models.evaluation import NOT_EVALUATED
 from jobs.queue.claim import Lease, Renewal, renew
 from jobs.queue.finish import end_unstarted_jobs, finish
 from jobs.queue.handlers import get_handler
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
-from jobs.sanitizer import sanitize_base64, sanitize_text
 from jobs.services.events import record_event
 from jobs.services.retries import Retry, queue_again, rerun_workflow
 from jobs.workflows.locks import lock_with_steps

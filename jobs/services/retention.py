@@ -15,10 +15,10 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from jobs.hygiene.retention import BATCH, Old, Retention, delete_rows, forget_in_batches, old_of
 from jobs.ids import first_id_of
 from jobs.models import EvaluationRun, Event, IdempotencyKey, Job, Worker, Workflow
 from jobs.models.evaluations import OutputCheck
-from jobs.retention import BATCH, Old, Retention, delete_rows, forget_in_batches, old_of
 from jobs.services.idempotency import KEEP_FOR
 
 WORKERS_KEPT_FOR = timedelta(days=1)

@@ -155,3 +155,25 @@ def test_attestations_are_found(operator: Client, tenant: Tenant, other_tenant: 
     assert found(q="nothing") == set()
     assert found(tenant="-") == {platform.pk}
     assert found(created="day", status__exact="failed") == set()
+
+
+@pytest.mark.parametrize("data", [{"result": "https://cdn.example.com/old.png"}, {}, {"completed_at": 1}])
+def test_old_attestations_without_the_request_are_shown(
+    operator: Client, tenant: Tenant, data: dict[str, Any]
+) -> None:
+    workflow = make_workflow(tenant, status="completed")
+    attestation = make_attestation(None, tenant=tenant, workflow=workflow, attestation_data=data)
+
+    html = shown(operator, page_of(attestation))
+
+    assert "</span>intact</span>" in html
+    assert attestation.attestation_key in shown(operator, LIST)
+    assert attestation.attestation_key in shown(
+        operator, reverse("admin:jobs_workflow_change", args=[workflow.pk])
+    )
+
+
+def test_a_cleaned_attestation_shows_its_first_digest(operator: Client, tenant: Tenant) -> None:
+    attestation = make_attestation(None, tenant=tenant, original_digest="f" * 64)
+
+    assert "f" * 64 in shown(operator, page_of(attestation))

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 
 from attestations.models import Attestation
-from jobs.forensics import Moment, forensics_of
+from jobs.forensics.moments import Moment
+from jobs.forensics.timeline import forensics_of
 from jobs.models import Job, Tenant, Workflow
 from tests.factories import make_attestation, make_job, make_workflow
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from attestations.models import Attestation
 from attestations.retention import forget_attestations
-from jobs import retention
 from jobs.admin.displays import page_url
+from jobs.hygiene import retention
 from jobs.ids import uuid7
 from jobs.models import Job, Tenant
 from tests.conftest import ApiClient

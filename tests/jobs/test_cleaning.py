@@ -15,7 +15,7 @@ from django.db import connection, connections, transaction
 from django.db.utils import IntegrityError, InternalError
 
 from attestations.models import Attestation
-from jobs.cleaning import Store, stores
+from jobs.hygiene.cleaning import Store, stores
 from jobs.models import Cleaning, Event, Job, Tenant
 from jobs.services.cleaning import Report, clean_store, disk_bytes
 from tests.factories import (

@@ -10,8 +10,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from jobs import forensics
-from jobs.forensics import MOMENTS_MAX, Moment, forensics_of, timeline_source
+from jobs.forensics import timeline
+from jobs.forensics.moments import Moment
+from jobs.forensics.timeline import MOMENTS_MAX, forensics_of, timeline_source
 from jobs.models import Event, Job, Queue, Tenant, Workflow
 from jobs.services.jobs import complete_job, fail_job
 from jobs.services.workflows import Step, cancel_workflow, retry_workflow, start_workflow
@@ -37,14 +38,14 @@ PAINT = Step(name="paint", payload={}, service_required="artgen")
 @pytest.fixture
 def only_source() -> Iterator[Callable[[list[Moment]], None]]:
     """Let a workflow's timeline be these moments, told in this order."""
-    before = list(forensics.sources)
+    before = list(timeline.sources)
 
     def tell(moments: list[Moment]) -> None:
-        forensics.sources[:] = []
+        timeline.sources[:] = []
         timeline_source(lambda workflow: moments)
 
     yield tell
-    forensics.sources[:] = before
+    timeline.sources[:] = before
 
 
 def moved(workflow: Workflow, at: Any = START, **times: Any) -> Workflow:
@@ -243,6 +244,7 @@ def test_a_live_workflow_says_what_it_waits_for(tenant: Tenant) -> None:
         ),
         ({"service_required": ""}, "Waiting for a cluster of the queue 'default'."),
     ],
+    ids=["runs", "runs, asked to stop", "due later", "due"],
 )
 def test_what_is_awaited_is_said_in_words(tenant: Tenant, fields: dict[str, Any], title: str) -> None:
     workflow = make_workflow(tenant)
@@ -339,7 +341,7 @@ def test_too_much_is_cut_in_the_middle_and_said(
 
 
 def test_too_many_events_are_counted(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.moments.SOURCE_ROWS_MAX", 3)
+    monkeypatch.setattr("jobs.forensics.sources.SOURCE_ROWS_MAX", 3)
     workflow = make_workflow(tenant)
     job = make_step(workflow)
     for _ in range(5):

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
-from jobs import retention
+from jobs.hygiene import retention
 from jobs.models import Collection, IdempotencyKey, Job, Tenant, Workflow
 from jobs.queue.enqueue import enqueue_job
 from jobs.testing import RunJobs

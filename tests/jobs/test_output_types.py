@@ -14,9 +14,9 @@ from django.core.files.storage import default_storage
 
 from jobs.content_types import UNKNOWN, extension_of_url, fits, plain_type
 from jobs.evaluator import looks
+from jobs.evaluator.output_types import Claims, judge
 from jobs.evaluator.outputs import check_outputs, find_mistyped
 from jobs.evaluator.rules import TOO_EARLY, Finding, Units
-from jobs.evaluator.output_types import Claims, judge
 from jobs.models import Job, ProblemType, Tenant, Workflow
 from jobs.models.evaluations import OutputCheck
 from jobs.workflows.advance import outputs_of

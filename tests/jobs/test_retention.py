@@ -18,13 +18,13 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from attestations.models import Attestation
-from jobs import retention
+from jobs.hygiene import retention
+from jobs.hygiene.retention import Retention, RetentionFailed, apply_retentions, old_of, retentions
 from jobs.ids import first_id_of
 from jobs.models import EvaluationRun, Event, IdempotencyKey, Job, Tenant, Worker, Workflow
 from jobs.models.evaluations import OutputCheck
 from jobs.queue.claim import claim_in_house
 from jobs.queue.enqueue import enqueue_job
-from jobs.retention import Retention, RetentionFailed, apply_retentions, old_of, retentions
 from jobs.services import retention as ground
 from jobs.services.jobs import retry_job
 from jobs.services.retention import (

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobs.base64_runs import MIN_CHARS
-from jobs.base64_text import is_text
-from jobs.sanitizer import sanitize_base64
+from jobs.hygiene.base64_runs import MIN_CHARS
+from jobs.hygiene.base64_text import is_text
+from jobs.hygiene.sanitizer import sanitize_base64
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MIN_BYTES = MIN_CHARS * 3 // 4

@@ -245,7 +245,7 @@ def test_a_page_costs_the_same_however_much_it_shows(
         (delivery.message, 5),
         (sender, 7),  # secrets, its receipts among the newest, the tenant of the form
         (job, 8),
-        (workflow, 9),
+        (workflow, 18),  # of which half are what its timeline asks the floors for
     ]
     for row, queries in pages:
         with django_assert_num_queries(queries):

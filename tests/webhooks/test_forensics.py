@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from jobs.forensics import forensics_of
+from jobs.forensics.timeline import forensics_of
 from jobs.models import Job, Tenant, Workflow
 from jobs.services.workflows import retry_workflow
 from tests.conftest import ApiClient, MakeEndpoint

@@ -12,8 +12,8 @@ from typing import Any
 
 from config.tracing import REQUEST_ID, Trace, bound_trace
 from jobs.http import Answer, Client, HttpFailure
+from jobs.hygiene.sanitizer import sanitize_text
 from jobs.queue.outcomes import UNSTORABLE
-from jobs.sanitizer import sanitize_text
 from jobs.tenancy.sealing import Unreadable, unseal
 from webhooks.models import Attempt, Reason
 from webhooks.models.messages import webhook_id_of

@@ -25,9 +25,9 @@ from psycopg.types.json import Jsonb
 
 from config.tracing import current_trace
 from jobs.errors import DomainError
+from jobs.hygiene.sanitizer import sanitize_base64, sanitize_text
 from jobs.models import Workflow
 from jobs.queue.enqueue import enqueue_job
-from jobs.sanitizer import sanitize_base64, sanitize_text
 from jobs.statements import lock_number, run
 from webhooks.models import Receipt, Sender
 from webhooks.notices import AppNotice, read_app_notice, read_upstream_notice, read_user_notice

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
+from jobs.hygiene.retention import Retention, delete_rows, forget_in_batches, old_of
 from jobs.ids import first_id_of
-from jobs.retention import Retention, delete_rows, forget_in_batches, old_of
 from webhooks.models import Attempt, Delivery, Message, Receipt
 
 OPEN = [Delivery.Status.PENDING, Delivery.Status.SENDING, Delivery.Status.HELD]

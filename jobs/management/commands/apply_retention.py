@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs.retention import Old, RetentionFailed, apply_retentions, retentions
+from jobs.hygiene.retention import Old, RetentionFailed, apply_retentions, retentions
 
 LINE = "{:<20} {:>8} {:>12}  {:<17} {}"
 

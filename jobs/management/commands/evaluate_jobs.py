@@ -19,7 +19,9 @@ class Command(BaseCommand):
 
 def report(run: EvaluationRun) -> str:
     """A run in lines: how much, how long, and what was found."""
-    lines = [f"{run.evaluated_count:,} evaluated in {run.duration_ms:,} ms; {run.waiting_count:,} too early to say"]
+    lines = [
+        f"{run.evaluated_count:,} evaluated in {run.duration_ms:,} ms; {run.waiting_count:,} too early to say"
+    ]
     lines += [f"  {category:<24} {count:>10,}" for category, count in sorted(run.categories.items())]
     if run.problems:
         lines.append("problems")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from jobs.cleaning import stores
+from jobs.hygiene.cleaning import stores
 from jobs.services.cleaning import (
     BATCH,
     Report,

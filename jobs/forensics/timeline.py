@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from jobs.forensics.moments import LEFT_OUT, Moment, millis
+from jobs.forensics.phases import Gap, find_gaps, find_spans, sum_up, with_waits
 from jobs.models import Workflow
-from jobs.phases import Gap, find_gaps, find_spans, sum_up, with_waits
 from jobs.statements import batch, run
 
 MOMENTS_MAX = 1_000
 FIRST_KEPT = 250  # of too many moments the first are kept, and the last
-SOURCE_ROWS_MAX = 2_000  # what a source reads of one kind of record, the latest
-TEXT_MAX = 500
-LEFT_OUT = "left_out"
 
 # Where two things happened at the same time, what caused the other comes first. `queued` to `step_ended` are ordered
 # step by step and attempt by attempt.
@@ -60,21 +58,6 @@ _LATER_RANK = {type_: rank for rank, type_ in enumerate(CAUSES_AFTER_STEPS)}
 # What two floors may tell of: the row of a job knows its last attempt alone, and its attestations are deleted in time.
 _TOLD_TWICE = ("attempt_started", "attempt_ended", "run_ended")
 _SAME = timedelta(seconds=1)
-_NEVER = datetime.min
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """Something that happened: `type` for machines, `title` for people, `data` what else is known of it."""
-
-    at: datetime
-    type: str
-    title: str
-    duration_ms: int | None = None  # how long it had taken by then
-    job_id: UUID | None = None
-    step: str = ""
-    attempt: int | None = None
-    data: dict[str, Any] = field(default_factory=dict)
 
 
 TimelineSource = Callable[[Workflow], Iterable[Moment]]
@@ -142,76 +125,6 @@ def forensics_of(workflow: Workflow, *, hidden: Collection[str] = ()) -> Forensi
         gaps=find_gaps(ordered, spans),
         left_out={what: count for what, count in missing.items() if count},
     )
-
-
-def millis(begin: datetime, end: datetime) -> int:
-    """Milliseconds between two times; none where clocks disagree."""
-    return max(int((end - begin) / timedelta(milliseconds=1)), 0)
-
-
-def left_out(what: str, count: int) -> Moment:
-    """What a source says of the records that it does not tell of."""
-    return Moment(at=_NEVER, type=LEFT_OUT, title="", data={"what": what, "count": count})
-
-
-def attempt_started(job_id: UUID, attempt: int, at: datetime, worker: str) -> Moment:
-    """A worker has taken a job."""
-    title = f"Attempt {attempt} began on {worker or 'a worker'}."
-    data = {"worker": worker}
-    return Moment(at=at, type="attempt_started", title=title, job_id=job_id, attempt=attempt, data=data)
-
-
-def attempt_ended(
-    job_id: UUID,
-    attempt: int,
-    at: datetime,
-    *,
-    began_at: datetime | None,
-    outcome: str,
-    worker: str,
-    error: dict[str, str] | None,
-) -> Moment:
-    """An attempt has ended; its job may be tried again."""
-    at = max(at, began_at) if began_at else at  # attestations know whole milliseconds
-    return Moment(
-        at=at,
-        type="attempt_ended",
-        title=f"Attempt {attempt} {outcome}{said(error)}.",
-        duration_ms=millis(began_at, at) if began_at else None,
-        job_id=job_id,
-        attempt=attempt,
-        data={"outcome": outcome, "worker": worker, "error": error},
-    )
-
-
-def run_ended(run: int, at: datetime, status: str, error: dict[str, str] | None) -> Moment:
-    """A run of the workflow has ended; `attempt` is the number of the run."""
-    return Moment(
-        at=at,
-        type="run_ended",
-        title=f"Run {run} {status}{said(error)}.",
-        attempt=run,
-        data={"status": status, "error": error},
-    )
-
-
-def error_of(error: Any) -> dict[str, str] | None:
-    """As much of an error as a timeline shows, whatever is stored: its code and the beginning of its message."""
-    if not isinstance(error, dict):
-        return {"code": "", "message": short(error)} if error else None
-    return {"code": short(error.get("code", "")), "message": short(error.get("message", ""))}
-
-
-def said(error: dict[str, str] | None) -> str:
-    """The end of a title: what an error says, without its full stop."""
-    words = (error["message"] or error["code"]).rstrip(".") if error else ""
-    return f": {words}" if words else ""
-
-
-def short(value: Any) -> str:
-    """The beginning of a text."""
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
 
 
 def _now() -> datetime:

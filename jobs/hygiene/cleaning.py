@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from jobs.sanitizer import sanitize_base64
+from jobs.hygiene.sanitizer import sanitize_base64
 
 # Cleans the value of a column; the same object where it is clean.
 Clean = Callable[[Any], Any]

@@ -6,10 +6,8 @@ import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jobs.forensics import Moment
+from jobs.forensics.moments import Moment
 
 # Phases, one at a time, and what is waited for in each.
 QUEUED = "queued"  # somebody to take the first step of a run

@@ -10,7 +10,7 @@ from django.db.models import Count, F, Q, Window
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 
-from jobs.forensics import (
+from jobs.forensics.moments import (
     SOURCE_ROWS_MAX,
     Moment,
     attempt_ended,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jobs.base64_text import is_text
+from jobs.hygiene.base64_text import is_text
 
 MIN_CHARS = 1_024  # of a bare run
 URI_MIN_CHARS = 64  # of the payload of a data URI

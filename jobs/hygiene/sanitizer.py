@@ -7,9 +7,9 @@ import hashlib
 import re
 from typing import Any
 
-from jobs.base64_runs import MIN_CHARS, URI_MIN_CHARS, find_runs, joined
-from jobs.base64_text import is_text
 from jobs.content_types import PREFIX_BYTES, SIGNATURES, UNKNOWN, sniff
+from jobs.hygiene.base64_runs import MIN_CHARS, URI_MIN_CHARS, find_runs, joined
+from jobs.hygiene.base64_text import is_text
 
 SHORTEST = URI_MIN_CHARS  # no shorter string holds anything to be removed
 PREFIX_CHARS = (PREFIX_BYTES + 2) // 3 * 4

@@ -13,10 +13,11 @@ from django.utils import timezone
 from attestations.services import attestation_key
 from jobs.evaluator.rules import Finding, Units
 from jobs.models import Job, ProblemType
-from jobs.queue.handlers import unattested_kinds
+from jobs.queue.handlers import attested_kinds
 from jobs.statements import run
 
 SQL = Path(__file__).parent / "sql"
+NAMED_MAX = 5
 WHAT_TO_DO = [
     "An attestation is written together with what it attests: find out who has written to the database by hand.",
     "It can't be written afterwards; where the evidence is needed, submit the work again.",
@@ -30,7 +31,7 @@ def find_unattested(units: Units) -> Iterator[Finding]:
         "find_unattested_jobs" if is_job else "find_unattested_workflows",
         {
             "ids": list(units.ids),
-            "unattested": unattested_kinds(),
+            "attested": attested_kinds(),
             "kept_since": timezone.now() - timedelta(days=settings.ATTESTATION_RETENTION_DAYS),
         },
         folder=SQL,
@@ -59,11 +60,18 @@ def _of_job(row: Any) -> tuple[str, dict[str, Any]]:
 def _of_workflow(row: Any) -> tuple[str, dict[str, Any]]:
     where: dict[str, Any] = {"workflow_id": row.workflow_id, "run": row.run}
     lacking = []
-    if row.lacks_own:
-        word = "workflow-completion" if row.status == "completed" else "workflow-failure"
-        where["attestation_key"] = attestation_key(word, row.workflow_id, row.run - 1)
-        lacking.append(f"its own attestation ({where['attestation_key']})")
+    if row.runs:
+        # Of an earlier run: it was retried, and so had failed.
+        keys = [_key_of_run(row, run) for run in row.runs]
+        where["attestation_keys"] = keys
+        lacking.append(f"its own attestation{'s' if len(keys) > 1 else ''} {', '.join(keys[:NAMED_MAX])}")
     if row.jobs:
         where["job_ids"] = row.jobs
         lacking.append(f"that of an attempt of {len(row.jobs)} of its jobs")
     return f"It has ended without {' and '.join(lacking)}.", where
+
+
+def _key_of_run(row: Any, run: int) -> str:
+    is_completion = run == row.run and row.status == "completed"
+    word = "workflow-completion" if is_completion else "workflow-failure"
+    return attestation_key(word, row.workflow_id, run - 1)

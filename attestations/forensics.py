@@ -34,7 +34,8 @@ def tell_of_attestations(workflow: Workflow) -> Iterator[Moment]:
     """Every attestation, and when what it attests began and ended; or that they have expired."""
     rows = _rows_of(workflow)
     if rows and rows[0]["in_all"] > len(rows):
-        yield left_out("attestations", rows[0]["in_all"] - len(rows))
+        of_attempts = rows[0]["of_attempts"] - sum(row["job_id"] is not None for row in rows)
+        yield left_out("attestations", rows[0]["in_all"] - len(rows), attempts=of_attempts)
     for row in reversed(rows):
         yield from _of_attestation(row)
     yield from _expired(workflow, rows)
@@ -44,6 +45,7 @@ def _rows_of(workflow: Workflow) -> list[dict[str, Any]]:
     """The latest first. Of the documents, which may be large and of any shape, only what is told of is read."""
     asked = Attestation.objects.filter(workflow=workflow).annotate(
         in_all=Window(Count("*")),
+        of_attempts=Window(Count("job_id")),
         code=F("attestation_data__error__code"),
         message=F("attestation_data__error__message"),
         words=Left(KT("attestation_data__error"), TEXT_MAX),  # old ones may hold a text instead
@@ -63,7 +65,7 @@ def _rows_of(workflow: Workflow) -> list[dict[str, Any]]:
         "created_at",
         "expires_at",
     )
-    parts = ("in_all", "code", "message", "words", "holds_request", "holds_payload", *PARTS)
+    parts = ("in_all", "of_attempts", "code", "message", "words", "holds_request", "holds_payload", *PARTS)
     return list(asked.order_by("-id").values(*columns, *parts)[:SOURCE_ROWS_MAX])
 
 

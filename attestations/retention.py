@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
 from attestations.models import Attestation
@@ -14,6 +14,11 @@ from jobs.hygiene.retention import Retention, forget_in_batches, old_of
 
 def _expired() -> QuerySet[Attestation]:
     return Attestation.objects.filter(expires_at__lte=timezone.now())
+
+
+def kept_of_workflow() -> QuerySet[Attestation]:
+    """What holds a workflow: attestations have its name in their keys, and one of the same name must not meet them."""
+    return Attestation.objects.filter(workflow=OuterRef("pk"))
 
 
 def forget_attestations() -> int:

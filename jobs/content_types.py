@@ -47,6 +47,11 @@ def sniff(prefix: bytes) -> tuple[str, str] | None:
     return None
 
 
+def is_text(prefix: bytes) -> bool:
+    """Whether a file that begins like this may be text, by the rule of https://mimesniff.spec.whatwg.org/#sniffing."""
+    return prefix.startswith(_UTF16) or _BINARY.search(prefix) is None
+
+
 def content_type_of_name(name: str) -> str:
     """What a stored file's extension says: it was given by `sniff` where that knew."""
     dot = name.rfind(".")
@@ -127,6 +132,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
         "application/epub+zip",
         "application/java-archive",
         "application/vnd.*",
+        "application/x-*",
         "model/*",
     ),
     "audio/ogg": ("application/ogg", "audio/opus", "audio/vorbis", "video/ogg"),
@@ -150,6 +156,11 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
     "video/quicktime": ("video/mp4",),
     "video/webm": ("audio/webm", "audio/x-matroska", "video/x-matroska"),
 }
+# Types of one program's own files: where a name says no more than that it is data, it may be such data.
+PRIVATE = ("application/vnd.", "application/x-")
+# What no text has, and every other file soon.
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_UTF16 = (b"\xfe\xff", b"\xff\xfe")
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,48}/[a-z0-9][a-z0-9!#$&^_.+-]{0,48}")
 _EXTENSION = re.compile(r"[^/]*(\.[A-Za-z0-9]{1,12})")
 
@@ -172,7 +183,7 @@ def extension_of_url(url: str) -> str:
 
 def fits(found: str, said: str) -> bool:
     """Whether a file whose signature or host says `found` may be what `said` says; both are plain types."""
+    if found == said or (said == UNKNOWN and found.startswith(PRIVATE)):
+        return True
     members = CONTAINERS.get(found, ())
-    return found == said or any(
-        said.startswith(member[:-1]) if member.endswith("*") else said == member for member in members
-    )
+    return any(said.startswith(member[:-1]) if member.endswith("*") else said == member for member in members)

@@ -131,6 +131,18 @@ def attest_run(workflow: Workflow, run: int | None = None, **fields: Any) -> Att
     )
 
 
+def attest_failed_run(workflow: Workflow, run: int) -> Attestation:
+    """The attestation of an earlier run, which a retry followed."""
+    earlier = f":attempt-{run - 1}" if run > 1 else ""
+    return attest_run(
+        workflow,
+        run=run,
+        status="failed",
+        attestation_type="workflow_failure",
+        attestation_key=f"workflow-failure:{workflow.workflow_id}{earlier}",
+    )
+
+
 def make_failed(place: Place, error: dict[str, Any], **step: Any) -> Workflow:
     """A generation whose first step failed two hours ago after three attempts; attested."""
     at = ended()

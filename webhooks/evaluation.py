@@ -16,8 +16,8 @@ from webhooks.models import Delivery
 from webhooks.services.explanations import explain, is_sending_paused
 from webhooks.services.messages import SQL
 
-# Of a message's deliveries the one that says most about why it has not been taken.
-_TELLING = (Delivery.Status.FAILED, Delivery.Status.HELD, Delivery.Status.PENDING, Delivery.Status.SENDING)
+# Of a message's deliveries the one to speak of: as long as any is left, not one that has failed.
+_TELLING = (Delivery.Status.HELD, Delivery.Status.PENDING, Delivery.Status.SENDING, Delivery.Status.FAILED)
 
 
 def find_untold(units: Units) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def _words(row: Any, delivery: Delivery | None, *, is_paused: bool) -> tuple[str
     """What is missing, and what to do."""
     renotify = f"POST {_path(row)}/renotify: it is told once more, and nothing is run again."
     if delivery is not None and row.notification_status != "delivered":
-        why = explain(delivery, is_paused=is_paused)
+        why = _why(delivery, is_paused=is_paused)
         lead = "could not be delivered" if row.has_failed else "has not been delivered"
         return f"The webhook {row.event_type} {lead} to {_host(delivery)}: {why}", [
             f"Mend the endpoint {delivery.endpoint.description or _host(delivery)}, then {renotify}"
@@ -76,6 +76,13 @@ def _words(row: Any, delivery: Delivery | None, *, is_paused: bool) -> tuple[str
     return f"The user {row.user_id} is to be told, and no endpoint takes {row.event_type}.", [
         f"Register an endpoint that takes {row.event_type}, then {renotify}"
     ]
+
+
+def _why(delivery: Delivery, *, is_paused: bool) -> str:
+    """Why it has not been taken; of one that is still tried nothing that is otherwise with the next attempt."""
+    if delivery.status in (Delivery.Status.FAILED, Delivery.Status.HELD):
+        return explain(delivery, is_paused=is_paused)
+    return f"{delivery.detail or 'it waits for its turn.'} It is tried again by itself."
 
 
 def _path(row: Any) -> str:
@@ -105,6 +112,5 @@ def _where(row: Any, delivery: Delivery | None) -> dict[str, Any]:
             "attempt": delivery.attempt_count,
             "status_code": delivery.status_code,
             "reason": delivery.reason,
-            "next_attempt_at": delivery.next_attempt_at,
         }
     return {name: value for name, value in where.items() if value not in (None, "")}

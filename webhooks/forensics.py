@@ -164,6 +164,7 @@ def _whereto(delivery: Delivery, message: Message) -> dict[str, Any]:
         "delivery_id": str(delivery.pk),
         "message_type": message.type,
         "webhook_id": webhook_id_of(message.pk),
+        "run": message.workflow_run,
         "endpoint_id": str(delivery.endpoint_id),
         "endpoint": delivery.endpoint.description,
     }

@@ -8,7 +8,7 @@ SELECT j.id, j.kind, j.service_required, j.worker, j.trace_id,
                                  WHERE a.job_id = j.id AND a.retry_attempt = n - 1)) AS lacking
   FROM jobs_job j
  WHERE j.id = ANY (%(ids)s::uuid[]) AND j.tenant_id IS NOT NULL AND j.attempt > 0
-   AND j.kind <> ALL (%(unattested)s::text[])
+   AND (j.kind = '' OR j.kind = ANY (%(attested)s::text[]))
    AND coalesce(j.completed_at, j.failed_at, j.cancelled_at) > %(kept_since)s
    -- of the earlier attempts of an old job some may have been forgotten
    AND (SELECT count(DISTINCT a.retry_attempt) FROM attestations_attestation a

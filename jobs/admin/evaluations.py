@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -95,9 +95,8 @@ def verdict_of(unit: Workflow | Job) -> dict[str, Any] | None:
     details = unit.problem_details
     if not unit.problem_type or not isinstance(details, dict):
         return None
-    since = details.get("since")
     known = [
-        ("since", parse_datetime(since) if isinstance(since, str) else None),
+        ("since", _time_in(details.get("since"))),
         ("evaluated", unit.evaluated_at),
     ]
     return {
@@ -105,6 +104,19 @@ def verdict_of(unit: Workflow | Job) -> dict[str, Any] | None:
         "problem": unit.problem_type.replace("_", " ").capitalize(),
         "missing": details.get("missing", ""),
         "times": format_html_join(" · ", "{} {}", [(name, moment(at)) for name, at in known if at]),
-        "what_to_do": details.get("what_to_do", []),
-        "also": [word.replace("_", " ") for word in details.get("also", [])],
+        "what_to_do": _texts_in(details.get("what_to_do")),
+        "also": [word.replace("_", " ") for word in _texts_in(details.get("also"))],
     }
+
+
+def _time_in(value: Any) -> datetime | None:
+    """A time as it is stored; None where it is none, or nobody says of which zone."""
+    try:
+        at = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:  # of the right shape, but there is no such day
+        return None
+    return at if at and at.tzinfo else None
+
+
+def _texts_in(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

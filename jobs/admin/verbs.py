@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -17,9 +18,11 @@ from django.utils.safestring import SafeString
 from jobs.admin.displays import page_url
 from jobs.admin.records import RecordAdmin
 from jobs.errors import DomainError
+from jobs.queue.outcomes import UNSTORABLE
 
 # Each record is a transaction of its own, and the confirmation names every one: more would outlast a request.
 BULK_MAX = 500
+GONE = "No longer among those this list shows."
 
 Action = Callable[["VerbAdmin", HttpRequest, QuerySet[Any]], HttpResponse | None]
 
@@ -72,18 +75,20 @@ class VerbAdmin(RecordAdmin):
             return self.ask(request, records, verb)
         done: Counter[str] = Counter()
         refused: Counter[str] = Counter()
-        reason = request.POST.get("reason", "")[:1_000]
+        reason = UNSTORABLE.sub("\ufffd", request.POST.get("reason", "")[:1_000])
         for record in records:
             try:
                 changed = verb.run(record, request.user.get_username(), reason)
             except DomainError as error:
                 refused[error.detail] += 1
+            except ObjectDoesNotExist:
+                refused[GONE] += 1
             else:
                 done[verb.outcome(changed)] += 1
                 self.log_change(request, changed, f"{verb.title}: {verb.outcome(changed)}. {reason}".strip())
         # Fewer are named than there are where all of a list are selected.
         if (gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(records)) > 0:
-            refused["No longer among those this list shows."] += gone
+            refused[GONE] += gone
         self.tell(request, done, refused)
         return HttpResponseRedirect(page_url(records[0])) if records and "from_page" in request.POST else None
 

@@ -42,7 +42,7 @@ class EvaluationSerializer(serializers.ModelSerializer[Workflow]):
 
 
 class DurationsSerializer(serializers.Serializer[Any]):
-    """Milliseconds in each phase; but for the last they make up `duration_ms`."""
+    """Milliseconds in each phase; but for `telling_ms`, which comes after it, they make up `duration_ms`."""
 
     queued_ms = serializers.IntegerField(help_text="Waiting for somebody to take the first step of a run.")
     running_ms = serializers.IntegerField(help_text="In attempts.")
@@ -50,7 +50,9 @@ class DurationsSerializer(serializers.Serializer[Any]):
     between_steps_ms = serializers.IntegerField(help_text="Waiting for somebody to take the next step.")
     stopped_ms = serializers.IntegerField(help_text="From a run that failed to its retry.")
     telling_ms = serializers.IntegerField(
-        help_text="From the end until the user was known to be told, or until now; 0 with nobody to tell."
+        help_text="From the end until the user was known to be told or, without a user, an endpoint took the webhook; "
+        "until now where that is still to come, until the last call that is known where it is known no more; "
+        "0 with nobody to tell."
     )
 
 

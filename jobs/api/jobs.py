@@ -175,6 +175,7 @@ class JobVerb(APIView):
 
 class CancelJob(JobVerb):
     @extend_schema(request=None, responses=JobSerializer)
+    @idempotent
     def post(self, request: Request, job_id: str) -> Response:
         """Stop a job: at once where it has not begun, at its worker's next word where it runs."""
         job = cancel_job(self.job(request, job_id), by=actor_of(request.headers, key_of(request)))
@@ -183,6 +184,7 @@ class CancelJob(JobVerb):
 
 class RetryJob(JobVerb):
     @extend_schema(request=RetrySerializer, responses=JobSerializer)
+    @idempotent
     def post(self, request: Request, job_id: str) -> Response:
         """Queue a failed or cancelled job again for one attempt more."""
         asked = validated(RetrySerializer, request.data)

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from jobs.api.authentication import actor_of
 from jobs.api.fields import StrictSerializer, shown, validated
+from jobs.api.idempotency import idempotent
 from jobs.api.jobs import JobSerializer, key_of
 from jobs.api.pagination import asked_filters
 from jobs.models import Workflow
@@ -130,6 +131,7 @@ class WorkflowVerb(APIView):
 
 class RetryWorkflow(WorkflowVerb):
     @extend_schema(request=ReasonSerializer, responses=WorkflowDetailSerializer)
+    @idempotent
     def post(self, request: Request, workflow_id: str) -> Response:
         """Run a failed workflow again: only what failed; what has completed keeps its results."""
         asked = validated(ReasonSerializer, request.data)
@@ -140,6 +142,7 @@ class RetryWorkflow(WorkflowVerb):
 
 class CancelWorkflow(WorkflowVerb):
     @extend_schema(request=ReasonSerializer, responses=WorkflowDetailSerializer)
+    @idempotent
     def post(self, request: Request, workflow_id: str) -> Response:
         """Stop a workflow: at once where no step runs, else when the running step has ended."""
         asked = validated(ReasonSerializer, request.data)

@@ -33,7 +33,7 @@ WHAT_TO_DO: dict[ProblemType, str] = {
     ProblemType.TIMED_OUT: "See whether the worker hangs or the time is too short for the work, then retry.",
     ProblemType.EXPIRED: "Nobody began it in time: add workers, or let it wait longer, then submit it anew or retry.",
     ProblemType.CANCELLED: "Somebody stopped it: ask who and why; a job can be retried, else submit it anew.",
-    ProblemType.STUCK: "See whether its worker lives and its queue is neither paused nor full; cancel it, or retry.",
+    ProblemType.STUCK: "See whether its worker lives and its queue is neither paused nor full; else cancel it and submit it anew.",
     ProblemType.NO_WORKER: "Start a worker that offers the service: the work is begun by itself then.",
     ProblemType.MISSING_OUTPUT: "It completed without what it was to make: read the worker's log, mend it, run it anew.",
     ProblemType.ATTESTATION_MISSING: "It ended without its record: see the log of that time, and keep what else proves it.",

@@ -12,6 +12,7 @@ from jobs.queue.handlers import kinds_with_output
 from jobs.statements import run
 
 MESSAGE_CHARS = 500
+CODE_CHARS = 100
 INLINE = '"$removed"'  # what stands in a result where base64 was
 
 
@@ -37,25 +38,40 @@ def problem_of(row: Any) -> ProblemType:
         return ProblemType.MISSING_OUTPUT
     if row.status == Job.Status.CANCELLED:
         return ProblemType.CANCELLED
-    code = (row.error or {}).get("code")
+    code = _said(row)["code"]
     if code == "timed_out":
         return ProblemType.TIMED_OUT
-    # A worker may say "expired" of anything; a job has expired when it ended at the time it had to be begun by.
-    if code == "expired" and row.expires_at and row.expires_at <= row.ended_at:
+    if code == "expired" and _was_not_begun_in_time(row):
         return ProblemType.EXPIRED
     return ProblemType.WORKER_FAILED
 
 
+def _has_overrun(row: Any) -> bool:
+    """Whether it was the platform that ended the attempt: a worker may have time limits of its own."""
+    return bool(row.started_at) and (row.ended_at - row.started_at).total_seconds() >= row.timeout_seconds
+
+
+def _was_not_begun_in_time(row: Any) -> bool:
+    """So it was where no attempt ended the job: none was begun, or it was queued again after the last."""
+    is_over = bool(row.expires_at) and row.expires_at <= row.ended_at
+    return is_over and (row.started_at is None or row.run_at > row.started_at)
+
+
+def _said(row: Any) -> dict[str, str]:
+    """The code and the message of the error, whatever is stored."""
+    error = row.error if isinstance(row.error, dict) else {"message": row.error or ""}
+    return {
+        "code": str(error.get("code") or "unknown")[:CODE_CHARS],
+        "message": str(error.get("message") or "")[:MESSAGE_CHARS],
+    }
+
+
 def _error(row: Any) -> dict[str, Any]:
-    error = row.error
-    if row.status == Job.Status.COMPLETED or not error:
-        return {}
-    return {"error": {"code": error.get("code"), "message": str(error.get("message", ""))[:MESSAGE_CHARS]}}
+    return {"error": _said(row)} if row.error and row.status != Job.Status.COMPLETED else {}
 
 
 def _failed(row: Any) -> tuple[str, list[str]]:
-    error = row.error or {}
-    code, message = error.get("code", "unknown"), str(error.get("message", ""))[:MESSAGE_CHARS]
+    code, message = _said(row).values()
     where = Place(row)
     advice = ADVICE.get(
         code, f"Read the log of {where.worker} for the trace {row.trace_id} and mend the cause."
@@ -65,6 +81,8 @@ def _failed(row: Any) -> tuple[str, list[str]]:
 
 def _timed_out(row: Any) -> tuple[str, list[str]]:
     where = Place(row)
+    if not _has_overrun(row):
+        return _failed(row)
     return f"{where.what} took longer than its {row.timeout_seconds} s {where.in_attempt}.", [
         f"Find out in the log of {where.worker} what it was at, or submit it with a larger timeout_seconds.",
         retry_call(row),
@@ -73,26 +91,32 @@ def _timed_out(row: Any) -> tuple[str, list[str]]:
 
 def _expired(row: Any) -> tuple[str, list[str]]:
     where = Place(row)
-    return f"Nobody began {where.what_small} before {row.expires_at:%Y-%m-%d %H:%M:%S} UTC.", [
+    which = f"attempt {row.attempt + 1} of {where.what_small}" if row.attempt else where.what_small
+    return f"Nobody began {which} before {row.expires_at:%Y-%m-%d %H:%M:%S} UTC.", [
         f"Start {where.who_runs_it}, or give it more time by expires_in_seconds.",
         retry_call(row),
     ]
 
 
 def _cancelled(row: Any) -> tuple[str, list[str]]:
-    message = (row.error or {}).get("message") or "It was cancelled."
+    message = _said(row)["message"]
+    missing = message or "It was cancelled."
+    if row.cancelled_by and row.cancelled_by not in message:
+        missing = f"Cancelled by {row.cancelled_by}." + (
+            f" Its worker's last words: {message}" if message else ""
+        )
     again = "submit it again" if row.workflow_id else "retry it"
-    return str(message)[:MESSAGE_CHARS], [f"Nothing, if that was meant; else {again}."]
+    return missing, [f"Nothing, if that was meant; else {again}."]
 
 
 def _without_output(row: Any) -> tuple[str, list[str]]:
     where = Place(row)
-    if row.workflow_id is None:
+    if row.workflow_id is None and not (row.result and INLINE in row.result):
         return f"{where.what} completed, but its result holds nothing.", [
             f"Mend the handler of {row.kind}: it declares an output."
         ]
     if row.result and INLINE in row.result:
-        return "The last step gave its output inline as base64, which is not kept.", [
+        return f"{where.what} gave its output inline as base64, which is not kept.", [
             "Have the worker store the file by PUT /api/jobs/ID/artifacts/NAME and give the URL as its result.",
         ]
     return (

@@ -60,7 +60,9 @@ def judge(claims: Claims) -> Verdict:
     if claims.has_extension and claims.header == UNKNOWN:
         # An extension that means something to somebody else, of a host that vouches for no more.
         return Verdict(status=Status.MATCHES, content_type=UNKNOWN, source=Source.HEADER)
-    return Verdict(status=Status.MISMATCH, detail=f"has no type{_unseen(claims, ', and ')}")
+    if claims.obstacle:  # it may have one, for all that is known
+        return Verdict(status=Status.UNREACHABLE, detail=_unseen(claims))
+    return Verdict(status=Status.MISMATCH, detail="has no type")
 
 
 def _proven(claims: Claims, found: str, source: OutputCheck.Source) -> Verdict:
@@ -110,5 +112,5 @@ def _only_declared(claims: Claims) -> Verdict:
     )
 
 
-def _unseen(claims: Claims, joint: str = "") -> str:
-    return f"{joint}could not be looked at: {claims.obstacle}" if claims.obstacle else ""
+def _unseen(claims: Claims) -> str:
+    return f"could not be looked at: {claims.obstacle}" if claims.obstacle else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -12,36 +13,48 @@ from django.conf import settings
 from psycopg.types.json import Jsonb
 
 from jobs.content_types import ALIASES, BY_NAME, extension_of_url, plain_type
-from jobs.evaluator.looks import Look, look_at
+from jobs.evaluator.looks import Failures, Look, Wanted, look_at
 from jobs.evaluator.output_types import Claims, Verdict, judge
 from jobs.evaluator.rules import TOO_EARLY, Finding, Units
 from jobs.models import ProblemType, Workflow
 from jobs.models.evaluations import OutputCheck
 from jobs.statements import batch, run
 
-TRIES_MAX = 3
-# Of one workflow. What comes after them is trusted: a result may name thousands.
+TRIES_MAX = 3  # each in another run
+WAITS_MAX_SECONDS = 3_600  # from its end on; then a workflow is judged by what is known of its outputs
+# The first of one workflow. What comes after them is trusted: a result may name thousands.
 LOOKED_AT_MAX = 20
+# Types are not looked for in larger results, and longer addresses are nobody's.
+RESULT_BYTES_MAX = 32 * 1024
+URL_CHARS_MAX = 4_096
+URL_CHARS_SHOWN = 300
 DETAIL_CHARS = 500
-OPEN = (None, OutputCheck.Status.UNREACHABLE)  # what the next run looks at (again)
 
+Status = OutputCheck.Status
 # Names that are trusted. `.bin` says nothing: it is what files are called whose type nobody knew.
 TRUSTED = {extension: type_ for extension, type_ in BY_NAME.items() if extension != ".bin"}
 
 
-def check_outputs(workflow_ids: Sequence[UUID], *, budget_seconds: float) -> None:
-    """Look at the suspect outputs of completed workflows and keep what was seen, for find_mistyped().
+def check_outputs(
+    workflow_ids: Sequence[UUID], *, budget_seconds: float, failures: Failures | None = None
+) -> None:
+    """Look at the suspect outputs of completed workflows, and note each of them for find_mistyped().
 
-    Takes `budget_seconds` at most; what it did not get to is left for the next run. Speaks to the network: not to be
-    called inside a transaction.
+    Takes `budget_seconds` for looking; what it did not get to is noted as that, and left for the next run. `failures`
+    of hosts are kept from one call of a run to the next. Speaks to the network: not to be called inside a transaction.
     """
-    suspects = [row for row in _find_suspects(workflow_ids) if row.status in OPEN]
-    if not suspects:
-        return
-    # What was tried least comes first, so that hosts that don't answer hold up nobody for long.
-    suspects.sort(key=lambda row: (row.tries, row.nth))
-    looks = look_at([row.url for row in suspects], seconds=budget_seconds)
-    checks = [_check(row, looks[row.url]) for row in suspects if row.url in looks]
+    checks = _retried_checks(workflow_ids)  # before the outputs are: what is completed now is completed then
+    suspects = [row for row in _find_suspects(workflow_ids) if row.status != Status.MATCHES]
+    in_turn = sorted(suspects, key=lambda row: (row.tries, row.nth))
+    looks = look_at(
+        [Wanted(row.tenant_id, row.url) for row in in_turn],
+        seconds=budget_seconds,
+        failures=Counter() if failures is None else failures,
+    )
+    for row in suspects:
+        look = looks.get(Wanted(row.tenant_id, row.url))
+        check = _unseen_check(row) if look is None else _check(row, look)
+        checks += [check] if check else []
     if checks:
         run("note_output_checks", {"checks": batch(checks)})
 
@@ -50,9 +63,10 @@ def find_mistyped(units: Units) -> Iterable[Finding]:
     """Workflows with an output that is not what it is said to be, or is not there any more."""
     if units.model is not Workflow:
         return
-    rows = _find_suspects(units.ids)
-    for _, outputs in groupby(rows, key=attrgetter("id")):
-        yield from _findings(list(outputs))
+    params = {"tries_max": TRIES_MAX, "waits_max": WAITS_MAX_SECONDS, "url_chars": URL_CHARS_SHOWN}
+    rows = run("find_mistyped", {"ids": list(units.ids), **params})
+    for _, of_one in groupby(rows, key=attrgetter("id")):
+        yield from _findings({row.finding: row for row in of_one})
 
 
 def _find_suspects(workflow_ids: Sequence[UUID]) -> list[Any]:
@@ -63,33 +77,55 @@ def _find_suspects(workflow_ids: Sequence[UUID]) -> list[Any]:
             "ids": list(workflow_ids),
             "trusted": Jsonb(TRUSTED),
             "aliases": Jsonb(ALIASES),
-            "looked_at_max": LOOKED_AT_MAX,
+            "places": Jsonb({"last": LOOKED_AT_MAX - 1}),
+            "result_bytes": RESULT_BYTES_MAX,
+            "url_chars": URL_CHARS_MAX,
+            "waits_max": WAITS_MAX_SECONDS,
         },
     )
 
 
-def _check(row: Any, look: Look) -> dict[str, Any]:
-    """A row of note_output_checks.sql."""
-    verdict = _verdict(row, look)
-    return {
-        "workflow_id": row.id,
-        "workflow_run": row.run,
-        "url": row.url,
-        "status": verdict.status,
-        "content_type": verdict.content_type,
-        "source": verdict.source,
-        "declared_type": verdict.declared_type,
-        "detail": verdict.detail[:DETAIL_CHARS],
-        "tries": row.tries + 1,
-    }
+def _retried_checks(workflow_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """That these were seen, suspect outputs or not: one that failed may complete before it is judged, unseen."""
+    return [
+        _row(row.id, row.run, "", Verdict(status=Status.MATCHES), tries=0)
+        for row in run("find_retried", {"ids": list(workflow_ids)})
+    ]
 
 
-def _verdict(row: Any, look: Look) -> Verdict:
-    if look.is_absent:
-        return Verdict(status=OutputCheck.Status.ABSENT, detail="is not there")
-    if look.is_passing and row.tries + 1 < TRIES_MAX:
-        detail = f"could not be looked at: {look.obstacle}"
-        return Verdict(status=OutputCheck.Status.UNREACHABLE, detail=detail)
+def _unseen_check(row: Any) -> dict[str, Any] | None:
+    """What to note of an output that was not looked at; None where what was noted before stays."""
+    is_undecided = row.status is None or (row.status == Status.UNREACHABLE and row.tries < TRIES_MAX)
+    if row.is_old and is_undecided:
+        return _row(row.id, row.run, row.url, _judge(row, Look(obstacle="no_time")), tries=TRIES_MAX)
+    if row.status is None:
+        verdict = Verdict(status=Status.UNREACHABLE, detail="was not looked at yet")
+        return _row(row.id, row.run, row.url, verdict, tries=0)
+    return None
+
+
+def _check(row: Any, look: Look) -> dict[str, Any] | None:
+    """What to note of an output that was looked at; None where what was noted before stays."""
+    tries = min(row.tries + 1, TRIES_MAX)
+    is_last = row.is_old or tries == TRIES_MAX or not look.is_passing
+    if look.obstacle and _is_problem(row):
+        return None  # seen then, not now: its workflow has been reopened
+    if look.absence:
+        verdict = Verdict(status=Status.ABSENT, detail=look.absence)
+    elif look.is_passing and not is_last:
+        verdict = Verdict(status=Status.UNREACHABLE, detail=f"could not be looked at: {look.obstacle}")
+    else:
+        verdict = _judge(row, look)
+    return _row(row.id, row.run, row.url, verdict, tries=TRIES_MAX if is_last else tries)
+
+
+def _is_problem(row: Any) -> bool:
+    """Whether a row of find_suspect_outputs.sql is one that a workflow has been judged by."""
+    is_settled: bool = row.is_old or row.tries >= TRIES_MAX
+    return is_settled if row.status == Status.ABSENT else bool(row.status == Status.MISMATCH)
+
+
+def _judge(row: Any, look: Look) -> Verdict:
     extension = extension_of_url(row.url)
     return judge(
         Claims(
@@ -104,38 +140,51 @@ def _verdict(row: Any, look: Look) -> Verdict:
     )
 
 
-def _findings(outputs: Sequence[Any]) -> list[Finding]:
-    """What the checks of one workflow's suspect outputs come to."""
-    mistyped = [row for row in outputs if row.status == OutputCheck.Status.MISMATCH]
-    absent = [row for row in outputs if row.status == OutputCheck.Status.ABSENT]
+def _row(workflow_id: UUID, workflow_run: int, url: str, verdict: Verdict, *, tries: int) -> dict[str, Any]:
+    """A row of note_output_checks.sql."""
+    return {
+        "workflow_id": workflow_id,
+        "workflow_run": workflow_run,
+        "url": url,
+        "status": verdict.status,
+        "content_type": verdict.content_type,
+        "source": verdict.source,
+        "declared_type": verdict.declared_type,
+        "detail": verdict.detail[:DETAIL_CHARS],
+        "tries": tries,
+    }
+
+
+def _findings(rows: dict[str, Any]) -> list[Finding]:
+    """What the checks of one workflow come to: rows of find_mistyped.sql by their finding."""
     found = []
-    if mistyped:
-        found.append(_finding(ProblemType.CONTENT_TYPE_MISMATCH, mistyped, _advice_on_type(mistyped[0])))
-    if absent:
-        found.append(_finding(ProblemType.MISSING_OUTPUT, absent, _advice_on_absence(absent[0])))
-    if not found and any(row.status in OPEN for row in outputs):
-        found.append(Finding(unit_id=outputs[0].id, problem_type=TOO_EARLY))
+    if row := rows.get("mismatch"):
+        found.append(_finding(ProblemType.CONTENT_TYPE_MISMATCH, row, _advice_on_type(row)))
+    if row := rows.get("absent"):
+        found.append(_finding(ProblemType.MISSING_OUTPUT, row, _advice_on_absence(row)))
+    if not found:
+        found.append(Finding(unit_id=rows["open"].id, problem_type=TOO_EARLY))
     return found
 
 
-def _finding(problem: ProblemType, rows: Sequence[Any], what_to_do: Sequence[str]) -> Finding:
-    first, others = rows[0], len(rows) - 1
+def _finding(problem: ProblemType, row: Any, what_to_do: Sequence[str]) -> Finding:
+    url = row.url if len(row.url) <= URL_CHARS_SHOWN else row.url[:URL_CHARS_SHOWN] + "…"
     where = {
-        "workflow_id": first.workflow_id,
-        "run": first.run,
-        "url": first.url,
-        "found": first.content_type,
-        "found_by": first.source,
-        "declared": first.declared_type,
-        "others": others,
+        "workflow_id": row.workflow_id,
+        "run": row.run,
+        "url": url,
+        "found": row.content_type,
+        "found_by": row.source,
+        "declared": row.declared_type,
+        "others": row.others,
     }
-    more = f" So it is with {others} more of its outputs." if others else ""
+    more = f" So it is with {row.others} more of its outputs." if row.others else ""
     return Finding(
-        unit_id=first.id,
+        unit_id=row.id,
         problem_type=problem,
-        missing=f"{first.url} {first.detail}.{more}",
+        missing=f"{url} {row.detail}.{more}",
         where={name: value for name, value in where.items() if value},
-        since=first.ended_at,
+        since=row.ended_at,
         what_to_do=what_to_do,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from psycopg.types.json import Jsonb
 
 from jobs.evaluator.places import Place
 from jobs.evaluator.rules import Finding
@@ -15,17 +16,31 @@ from jobs.models.workers import ONLINE_WITHIN
 from jobs.statements import run
 
 
-def find_overdue(model: type[Job] | type[Workflow], *, after: UUID, limit: int) -> list[Any]:
-    """Lock and return up to `limit` live units whose verdict is to change: rows of find_overdue_*.sql."""
-    name = "find_overdue_jobs" if model is Job else "find_overdue_workflows"
+class Servers:
+    """Who could begin work: the queues that a cluster serves, and the services that a tenant's workers offer."""
+
+    def __init__(self) -> None:
+        within = {
+            "online_within": ONLINE_WITHIN.total_seconds(),
+            "beats_within": SILENT_AFTER.total_seconds(),
+        }
+        rows = run("find_servers", within)
+        self.offered = Jsonb([row.name for row in rows if row.is_remote])
+        self.served = Jsonb([row.name for row in rows if not row.is_remote])
+
+
+def find_overdue(
+    model: type[Job] | type[Workflow], servers: Servers, *, after: UUID, limit: int
+) -> list[Any]:
+    """Up to `limit` live units whose verdict is to change, by id: rows of find_overdue_*.sql, not locked."""
     return run(
-        name,
+        "find_overdue_jobs" if model is Job else "find_overdue_workflows",
         {
             "after": after,
             "limit": limit,
             "stuck_after": settings.STUCK_AFTER_SECONDS,
-            "online_within": ONLINE_WITHIN.total_seconds(),
-            "beats_within": SILENT_AFTER.total_seconds(),
+            "offered": servers.offered,
+            "served": servers.served,
         },
     )
 
@@ -46,8 +61,10 @@ def describe_overdue(row: Any) -> Finding:
 
 def _no_worker(row: Any) -> tuple[str, list[str]]:
     place = Place(row)
-    return f"{place.what} has been due since {_moment(row.since)}, and there is no {_nobody(row)}.", [
-        f"Start {place.who_runs_it}; it is begun by itself then."
+    paused = f", which is paused besides since {_moment(row.paused_at)}" if row.paused_at else ""
+    return f"{place.what} has been due since {_moment(row.since)}, and there is no {_nobody(row)}{paused}.", [
+        f"Start {place.who_runs_it}; it is begun by itself then.",
+        *([_resume(row)] if row.paused_at else []),
     ]
 
 
@@ -71,7 +88,7 @@ def _stuck(row: Any) -> tuple[str, list[str]]:
     if row.status == Job.Status.RUNNING:
         return f"{place.what} still runs {place.in_attempt}; it should have ended by {_moment(row.since)}.", [
             "Attempts that overrun are ended by the clusters: see on the Clusters page whether any beats.",
-            f"Else look at {place.worker}, then cancel and retry.",
+            f"Else look at {place.worker}, cancel it, and {_again(row)}.",
         ]
     return (
         f"Nothing has moved the workflow on since {_moment(row.since)}: {place.what_small} is {row.status}.",
@@ -79,6 +96,14 @@ def _stuck(row: Any) -> tuple[str, list[str]]:
             "Cancel it, and submit the request again.",
         ],
     )
+
+
+def _resume(row: Any) -> str:
+    return f"Resume it: manage.py queue resume {row.queue}{' --service' if row.service_required else ''}"
+
+
+def _again(row: Any) -> str:
+    return "submit the request again" if row.workflow_id else "retry it"
 
 
 def _more(row: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -19,8 +19,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from jobs.evaluator.alerts import tell_problems
+from jobs.evaluator.looks import Failures
 from jobs.evaluator.outputs import check_outputs
-from jobs.evaluator.overdue import describe_overdue, find_overdue
+from jobs.evaluator.overdue import Servers, describe_overdue, find_overdue
 from jobs.evaluator.rules import TOO_EARLY, Finding, Units, rules
 from jobs.models import EvaluationRun, Job, ProblemType, StatusCategory, Workflow
 from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
@@ -31,11 +32,16 @@ logger = logging.getLogger(__name__)
 Model = type[Workflow] | type[Job]
 MODELS: tuple[Model, ...] = (Workflow, Job)
 CHUNK = 2_000
+# Live units are read in large pages and locked few at a time: claims pass over them meanwhile.
+OVERDUE_PAGE = 20_000
+OVERDUE_CHUNK = 200
 FIRST = UUID(int=0)
 NAMED_MAX = 20  # units that an alert names
-# How long the files of outputs are looked at in one run, and for one chunk; what is left has its turn in the next.
+# How long the files of outputs are looked at in one run, and for one chunk; what is left has its turn in the next. No
+# chunk takes more than its share of what is left, so that the last ones have some of it.
 LOOK_SECONDS = 120.0
 LOOK_SECONDS_OF_CHUNK = 30.0
+LOOK_SHARE_OF_CHUNK = 0.25
 
 _WEIGHT = {problem: place for place, problem in enumerate(CATEGORIES)}
 
@@ -59,9 +65,9 @@ def evaluate(*, chunk: int = CHUNK) -> EvaluationRun:
     record.refresh_from_db()
     tally, looks_until = Tally(), time.monotonic() + LOOK_SECONDS
     for model in MODELS:
-        for first, last in _chunks(model, chunk, looks_until):
-            _judge_ended(model, first, last, tally)
-        _judge_overdue(model, chunk, tally)
+        for ids in _chunks(model, chunk, looks_until):
+            _judge_ended(model, ids, tally)
+        _judge_overdue(model, tally)
         _save(record, tally)
     tell_problems()
     _save(record, tally, finished_at=Now())
@@ -87,24 +93,25 @@ def _to_evaluate(model: Model) -> QuerySet[Any]:
     return model.objects.filter(is_cleanup_evaluated=False, status__in=ended, **outside)
 
 
-def _chunks(model: Model, size: int, looks_until: float) -> Iterator[tuple[UUID, UUID]]:
-    """The ids between which (the first left out) the units to evaluate stand, `size` at a time.
+def _chunks(model: Model, size: int, looks_until: float) -> Iterator[list[UUID]]:
+    """The units to evaluate, `size` at a time, and no others: of these the outputs have been looked at.
 
     By id, so that what is too early to judge, and stays, does not come again in the same run.
     """
-    after = FIRST
+    after, failures = FIRST, Failures()
     while ids := list(
         _to_evaluate(model).filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:size]
     ):
-        if model is Workflow and (seconds := looks_until - time.monotonic()) > 0:
-            check_outputs(ids, budget_seconds=min(seconds, LOOK_SECONDS_OF_CHUNK))
-        yield after, ids[-1]
+        if model is Workflow:  # with no time left as well: then it notes what was not looked at
+            seconds = max(looks_until - time.monotonic(), 0.0) * LOOK_SHARE_OF_CHUNK
+            check_outputs(ids, budget_seconds=min(seconds, LOOK_SECONDS_OF_CHUNK), failures=failures)
+        yield ids
         after = ids[-1]
 
 
-def _judge_ended(model: Model, after: UUID, last: UUID, tally: Tally) -> None:
+def _judge_ended(model: Model, ids: Sequence[UUID], tally: Tally) -> None:
     with transaction.atomic():
-        mine = _to_evaluate(model).filter(pk__gt=after, pk__lte=last).order_by("pk")
+        mine = _to_evaluate(model).filter(pk__in=ids).order_by("pk")
         locked = mine.select_for_update(no_key=True, skip_locked=True, of=("self",))
         units = Units(model=model, ids=list(locked.values_list("pk", flat=True)))
         found = _findings(units)
@@ -145,13 +152,15 @@ def _verdict(findings: Iterable[Finding]) -> dict[str, Any]:
     }
 
 
-def _judge(model: Model, ids: Sequence[UUID], verdicts: Sequence[dict[str, Any]]) -> list[Any]:
-    """Store what is said of these units, which are locked, and whom to tell of their problems."""
+def _judge(
+    model: Model, ids: Sequence[UUID], verdicts: Sequence[dict[str, Any]], *, known: Collection[UUID] = ()
+) -> list[Any]:
+    """Store what is said of these units, which are locked, and whom to tell of their problems (but of those `known`)."""
     if not ids:
         return []
     name = "judge_jobs" if model is Job else "judge_workflows"
     rows = run(name, {"ids": list(ids), "verdicts": batch(verdicts)})
-    _note_problems(model, [row for row in rows if row.problem_type])
+    _note_problems(model, [row for row in rows if row.problem_type and row.id not in known])
     return rows
 
 
@@ -174,21 +183,34 @@ def _note_problems(model: Model, rows: Sequence[Any]) -> None:
         run("note_problems", {"problems": batch(problems)})
 
 
-def _judge_overdue(model: Model, chunk: int, tally: Tally) -> None:
+def _judge_overdue(model: Model, tally: Tally) -> None:
     """Judge live units that are overdue; those that were and have gone on since are judged when they end."""
-    after = FIRST
-    while True:
-        with transaction.atomic():
-            rows = find_overdue(model, after=after, limit=chunk)
-            overdue = [row for row in rows if row.is_overdue]
-            tally.add(
-                _judge(
-                    model, [row.id for row in overdue], [_verdict([describe_overdue(row)]) for row in overdue]
-                )
-            )
-            gone_on = [row.id for row in rows if not row.is_overdue]
-            if gone_on:
-                model.objects.filter(pk__in=gone_on).update(**NOT_EVALUATED)
-        if len(rows) < chunk:
-            return
+    servers, after = Servers(), FIRST
+    while rows := find_overdue(model, servers, after=after, limit=OVERDUE_PAGE):
+        for some in _slices(rows, OVERDUE_CHUNK):
+            _judge_live(model, some, tally)
         after = rows[-1].id
+
+
+def _judge_live(model: Model, rows: Sequence[Any], tally: Tally) -> None:
+    """Judge those of these units that are still as they were found, and that nobody is at: claims wait for nobody."""
+    with transaction.atomic():
+        same = {row.id: (row.status, row.attempt) if model is Job else ("running", row.run) for row in rows}
+        live = (
+            model.objects.filter(pk__in=same).order_by("pk").select_for_update(no_key=True, skip_locked=True)
+        )
+        states = {
+            key: (status, attempt) for key, status, attempt in live.values_list("pk", "status", "attempt")
+        }
+        mine = [row for row in rows if states.get(row.id) == same[row.id]]
+        overdue = [row for row in mine if row.is_overdue]
+        # One that is only seen in another light is nothing new.
+        known = {row.id for row in overdue if row.is_cleanup_evaluated}
+        verdicts = [_verdict([describe_overdue(row)]) for row in overdue]
+        tally.add(_judge(model, [row.id for row in overdue], verdicts, known=known))
+        if gone_on := [row.id for row in mine if not row.is_overdue]:
+            model.objects.filter(pk__in=gone_on).update(**NOT_EVALUATED)
+
+
+def _slices(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (rows[first : first + size] for first in range(0, len(rows), size))

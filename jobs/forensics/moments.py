@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 SOURCE_ROWS_MAX = 2_000  # what a source reads of one kind of record, the latest
 TEXT_MAX = 500
+TITLE_TEXT_MAX = 200  # of a message or a reason inside a title; `data` holds more of it
 LEFT_OUT = "left_out"
 _NEVER = datetime.min
 
@@ -32,9 +34,11 @@ def millis(begin: datetime, end: datetime) -> int:
     return max(int((end - begin) / timedelta(milliseconds=1)), 0)
 
 
-def left_out(what: str, count: int) -> Moment:
-    """What a source says of the records that it does not tell of."""
-    return Moment(at=_NEVER, type=LEFT_OUT, title="", data={"what": what, "count": count})
+def left_out(what: str, count: int, *, attempts: int = 0) -> Moment:
+    """What a source says of the records that it does not tell of, and of how many attempts it knows by those."""
+    return Moment(
+        at=_NEVER, type=LEFT_OUT, title="", data={"what": what, "count": count, "attempts": attempts}
+    )
 
 
 def attempt_started(job_id: UUID, attempt: int, at: datetime, worker: str) -> Moment:
@@ -67,6 +71,19 @@ def attempt_ended(
     )
 
 
+def step_ended(
+    job_id: UUID, at: datetime, *, status: str, is_begun: bool, error: dict[str, str] | None
+) -> Moment:
+    """A job has ended while nobody was at it: before its first attempt, or where it waited for another."""
+    return Moment(
+        at=at,
+        type="step_ended",
+        title=f"The step {status} without {'another' if is_begun else 'an'} attempt{said(error)}.",
+        job_id=job_id,
+        data={"status": status, "error": error},
+    )
+
+
 def run_ended(run: int, at: datetime, status: str, error: dict[str, str] | None) -> Moment:
     """A run of the workflow has ended; `attempt` is the number of the run."""
     return Moment(
@@ -88,10 +105,20 @@ def error_of(error: Any) -> dict[str, str] | None:
 def said(error: dict[str, str] | None) -> str:
     """The end of a title: what an error says, without its full stop."""
     words = (error["message"] or error["code"]).rstrip(".") if error else ""
-    return f": {words}" if words else ""
+    return f": {short(words, TITLE_TEXT_MAX)}" if words else ""
 
 
-def short(value: Any) -> str:
+def short(value: Any, most: int = TEXT_MAX) -> str:
     """The beginning of a text."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def bounded(value: Any) -> Any:
+    """A value as it is where it is small, else the beginning of it as a text: a client may have stored anything."""
+    if isinstance(value, str):
+        return short(value)
+    if not isinstance(value, dict | list):
+        return value
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return value if len(text) <= TEXT_MAX else short(text)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from jobs.forensics.moments import Moment
 
@@ -20,6 +21,8 @@ OVER = "over"
 COUNTED = (QUEUED, RUNNING, RETRYING, BETWEEN_STEPS, STOPPED, TELLING)
 
 SPREAD = ("log", "progress")  # moments that stand for many, over the time they took
+OF_ATTEMPTS = ("log", "progress", "waiting")  # moments that show that an attempt was still running
+CALLS = ("receipt", "delivery_attempted")
 GAP_MIN = timedelta(seconds=1)
 
 
@@ -63,67 +66,128 @@ def with_waits(moments: Iterable[Moment]) -> list[Moment]:
     return answer
 
 
-def find_spans(moments: Sequence[Moment], now: datetime, *, is_to_be_told: bool) -> list[Span]:
-    """The phases from the first moment until now, without those that took no time.
+def find_told_at(moments: Sequence[Moment], run: int, *, by_delivery: bool) -> datetime | None:
+    """When the end of a run was told, by what is still known of it; None where its end is not among the moments.
 
-    `moments` are in order. A run that failed is `stopped` where another followed; after the last one its user is
-    being told, if anybody is to be.
+    A word of the user's app tells it, `by_delivery` also who takes its webhook. Where that is forgotten nobody was
+    told later than the last call that is known.
     """
-    if not moments:
-        return []
-    last_end = max((place for place, each in enumerate(moments) if each.type == "run_ended"), default=-1)
-    begin, phase, awaited = moments[0].at, QUEUED, "the first step to be taken"
-    spans = []
-    for place, moment in enumerate(moments):
-        is_last_end = place == last_end and not _goes_on(moments[place:])
-        following = _phase_after(moment, phase, is_last_end=is_last_end, is_to_be_told=is_to_be_told)
-        if following is None:
-            continue
-        if moment.at > begin:
-            spans.append(Span(phase=phase, begin=begin, end=moment.at, awaited=awaited))
-        begin, (phase, awaited) = moment.at, following
-    if now > begin:
-        spans.append(Span(phase=phase, begin=begin, end=now, awaited=awaited))
-    return spans
+    ends = [place for place, each in enumerate(moments) if each.type == "run_ended" and each.attempt == run]
+    if not ends:
+        return None
+    after = moments[ends[-1] :]
+    for moment in after:
+        if moment.type == "user_notified" or (by_delivery and _is_taken(moment, run)):
+            return moment.at
+    return max(moment.at for moment in after if moment.type in ("run_ended", *CALLS))
 
 
-def _goes_on(moments: Iterable[Moment]) -> bool:
-    return any(moment.type in ("retried", "attempt_started") for moment in moments)
+def _is_taken(moment: Moment, run: int) -> bool:
+    of = moment.data
+    return moment.type == "delivery_attempted" and of.get("outcome") == "delivered" and of.get("run") == run
 
 
-def _phase_after(
-    moment: Moment, phase: str, *, is_last_end: bool, is_to_be_told: bool
-) -> tuple[str, str] | None:
-    """The phase that a moment begins, and what is awaited in it; None where it changes nothing."""
-    step = moment.step or "the job"
-    match moment.type:
-        case "attempt_started":
-            return (
-                RUNNING,
-                f"{moment.data.get('worker') or 'its worker'} at attempt {moment.attempt} of {step}",
-            )
-        case "attempt_ended" if moment.data.get("outcome") == "completed":
-            return BETWEEN_STEPS, "the next step to be taken"
-        case "attempt_ended":
-            return RETRYING, f"the next attempt of {step}"
-        case "run_ended" if not is_last_end:
-            return STOPPED, "somebody to retry it"
-        case "run_ended":
-            return (TELLING, "its user to be told") if is_to_be_told else (OVER, "")
-        case "retried":
-            return QUEUED, f"{moment.step or 'the first step'} to be taken"
-        case "user_notified" if phase == TELLING:
-            return OVER, ""
-    return None
+def find_spans(
+    moments: Sequence[Moment],
+    *,
+    since: datetime,
+    now: datetime,
+    has_ended: bool,
+    told_until: datetime | None,
+) -> list[Span]:
+    """The phases from the request until now, without those that took no time.
+
+    `moments` are in order. A run that failed is `stopped` until it goes on; after the end of the last one its user is
+    being told until `told_until`, unless nobody is to be.
+    """
+    last_end = next((moment for moment in reversed(moments) if moment.type == "run_ended"), None)
+    walk = _Walk(since=since, now=now)
+    for moment in _with_ends(moments):
+        is_over = has_ended and moment is last_end
+        if is_over and told_until is not None:
+            walk.go_on(moment.at, TELLING, "its user to be told")
+            walk.go_on(told_until, OVER, "")
+        elif is_over:
+            walk.go_on(moment.at, OVER, "")
+        else:
+            walk.take(moment)
+    walk.go_on(now, OVER, "")
+    return walk.spans
 
 
-def sum_up(spans: Iterable[Span]) -> dict[str, int]:
-    """Milliseconds in each phase, as `<phase>_ms`."""
-    sums = dict.fromkeys(COUNTED, timedelta(0))
+def _with_ends(moments: Sequence[Moment]) -> Iterator[Moment]:
+    """And for each attempt of which no end is known one at the last that is known of it."""
+    ended = {(moment.job_id, moment.attempt) for moment in moments if moment.type == "attempt_ended"}
+    last: dict[tuple[UUID | None, int | None], Moment] = {}
+    for moment in moments:
+        key = (moment.job_id, moment.attempt)
+        is_begun = moment.type == "attempt_started" or (moment.type in OF_ATTEMPTS and key in last)
+        if is_begun and key not in ended:
+            last[key] = moment
+    for moment in moments:
+        yield moment
+        if last.get((moment.job_id, moment.attempt)) is moment:
+            yield replace(moment, type="attempt_ended", data={"outcome": "unknown"})
+
+
+class _Walk:
+    """Goes from phase to phase and notes how long each took; what clocks disagree about takes no time."""
+
+    def __init__(self, *, since: datetime, now: datetime) -> None:
+        self.spans: list[Span] = []
+        self._begin, self._now = since, now
+        self._phase, self._awaited = QUEUED, "the first step to be taken"
+        self._live: Moment | None = None  # the start of the attempt that runs, also after the end of its run
+
+    def go_on(self, at: datetime, phase: str, awaited: str) -> None:
+        end = min(at, self._now)
+        if end > self._begin:
+            span = Span(phase=self._phase, begin=self._begin, end=end, awaited=self._awaited)
+            self.spans.append(span)
+            self._begin = end
+        self._phase, self._awaited = phase, awaited
+
+    def take(self, moment: Moment) -> None:
+        """The phase that a moment begins, if it begins any; nothing happens to a workflow that is over."""
+        following = None if self._phase == OVER else self._after(moment)
+        if moment.type in ("attempt_started", "attempt_ended"):
+            self._live = moment if moment.type == "attempt_started" else None
+        if following:
+            self.go_on(moment.at, *following)
+
+    def _after(self, moment: Moment) -> tuple[str, str] | None:
+        step = moment.step or "the job"
+        match moment.type:
+            case "attempt_started":
+                return _running(moment)
+            case "attempt_ended" if self._phase == STOPPED:
+                return None  # it outlasted its run, of which it decides nothing any more
+            case "attempt_ended" if moment.data.get("outcome") == "completed":
+                return BETWEEN_STEPS, "the next step to be taken"
+            case "attempt_ended":
+                return RETRYING, f"the next attempt of {step}"
+            case "run_ended":
+                return STOPPED, "somebody to retry it"
+            case "retried" if self._live:
+                return _running(self._live)
+            case "retried":
+                return QUEUED, f"{moment.step or 'the first step'} to be taken"
+        return None
+
+
+def _running(start: Moment) -> tuple[str, str]:
+    worker = start.data.get("worker") or "its worker"
+    return RUNNING, f"{worker} at attempt {start.attempt} of {start.step or 'the job'}"
+
+
+def sum_up(spans: Sequence[Span]) -> dict[str, int]:
+    """Milliseconds in each phase, as `<phase>_ms`; what is rounded off is not lost to their sum."""
+    sums = dict.fromkeys(COUNTED, 0)
     for span in spans:
         if span.phase in sums:
-            sums[span.phase] += span.end - span.begin
-    return {f"{phase}_ms": _millis(length) for phase, length in sums.items()}
+            origin = spans[0].begin
+            sums[span.phase] += _millis(span.end - origin) - _millis(span.begin - origin)
+    return {f"{phase}_ms": length for phase, length in sums.items()}
 
 
 def find_gaps(moments: Sequence[Moment], spans: Sequence[Span]) -> list[Gap]:
@@ -151,7 +215,7 @@ def _begin_of(moment: Moment) -> datetime:
 
 
 def _awaited_at(at: datetime, spans: Sequence[Span]) -> str:
-    place = bisect.bisect_right([span.begin for span in spans], at) - 1
+    place = bisect.bisect_right(spans, at, key=lambda span: span.begin) - 1
     return spans[place].awaited if place >= 0 else ""
 
 

@@ -12,14 +12,16 @@ from django.utils.dateparse import parse_datetime
 
 from jobs.forensics.moments import (
     SOURCE_ROWS_MAX,
+    TITLE_TEXT_MAX,
     Moment,
     attempt_ended,
     attempt_started,
+    bounded,
     error_of,
     left_out,
     run_ended,
-    said,
     short,
+    step_ended,
 )
 from jobs.models import Event, Job, Queue, Workflow
 
@@ -84,7 +86,7 @@ def _request(workflow: Workflow) -> Moment:
             "trace_id": workflow.trace_id,
             "priority": workflow.priority,
             "total_steps": workflow.total_steps,
-            "metadata": request.get("metadata"),
+            "metadata": bounded(request.get("metadata")),
         },
     )
 
@@ -118,7 +120,7 @@ def tell_of_steps(workflow: Workflow) -> Iterator[Moment]:
     )
     before: Job | None = None
     for step in steps:
-        yield from _of_step(step, before)
+        yield from _of_step(step, _queued_at(step, before, workflow))
         before = step
     live = next((step for step in steps if step.status in (Job.Status.RUNNING, Job.Status.QUEUED)), None)
     if live and workflow.status == Workflow.Status.RUNNING:
@@ -127,8 +129,7 @@ def tell_of_steps(workflow: Workflow) -> Iterator[Moment]:
         yield from _waiting_for_word(workflow, steps)
 
 
-def _of_step(step: Job, before: Job | None) -> Iterator[Moment]:
-    queued_at = _queued_at(step, before)
+def _of_step(step: Job, queued_at: datetime | None) -> Iterator[Moment]:
     if queued_at:
         yield Moment(
             at=queued_at,
@@ -153,8 +154,7 @@ def _of_step(step: Job, before: Job | None) -> Iterator[Moment]:
 
 def _end_of(step: Job, ended_at: datetime) -> Moment:
     error = error_of(step.error) if step.status != Job.Status.COMPLETED else None
-    is_of_attempt = step.attempt and step.started_at and not (error and error["code"] == "expired")
-    if is_of_attempt:
+    if _ended_in_attempt(step, ended_at):
         return attempt_ended(
             step.pk,
             step.attempt,
@@ -164,28 +164,42 @@ def _end_of(step: Job, ended_at: datetime) -> Moment:
             worker=step.worker,
             error=error,
         )
-    title = f"The step {step.status} without {'another' if step.attempt else 'an'} attempt{said(error)}."
-    return Moment(
-        at=ended_at,
-        type="step_ended",
-        title=title,
-        job_id=step.pk,
-        step=step.step_name or step.name,
-        data={"status": step.status, "error": error},
-    )
+    return step_ended(step.pk, ended_at, status=step.status, is_begun=step.attempt > 0, error=error)
 
 
-def _queued_at(step: Job, before: Job | None) -> datetime | None:
+def _ended_in_attempt(step: Job, ended_at: datetime) -> bool:
+    """Whether its last attempt was its end, or it ended later, in the queue.
+
+    An attempt begins no sooner than it is due: of one that was due only after the last had begun it was in the queue.
+    """
+    if not (step.attempt and step.started_at):
+        return False
+    was_queued = step.run_at > step.started_at
+    if step.status == Job.Status.CANCELLED:
+        return not was_queued
+    code = step.error.get("code") if isinstance(step.error, dict) else None
+    # A worker may say "expired" of anything; a job has expired when it ended after it had to be begun.
+    has_expired = code == "expired" and step.expires_at is not None and step.expires_at <= ended_at
+    return not (step.status == Job.Status.FAILED and has_expired and was_queued)
+
+
+def _queued_at(step: Job, before: Job | None, workflow: Workflow) -> datetime | None:
     """When a step could first be taken: the first at once, the others when the one before had completed."""
     if before is None or step.step_index is None:
         return step.created_at
-    if step.status == Job.Status.WAITING and not step.attempt:
+    has_had_its_turn = step.is_filled_in or step.attempt > 0 or step.status == Job.Status.QUEUED
+    if not (has_had_its_turn and before.completed_at):
         return None
-    if step.is_final and not step.attempt:
-        is_for_want_of_input = isinstance(step.error, dict) and step.error.get("code") == "missing_input"
-        was_queued = before.completed_at and step.ended_at and before.completed_at <= step.ended_at
-        return before.completed_at if was_queued and not is_for_want_of_input else None
-    return before.completed_at
+    return _retried_after(before.completed_at, workflow) or before.completed_at
+
+
+def _retried_after(completed_at: datetime, workflow: Workflow) -> datetime | None:
+    """When the run was retried that had ended before this step completed: until then nothing was queued behind it."""
+    retry = workflow.retry_execution_data if isinstance(workflow.retry_execution_data, dict) else {}
+    previous = retry.get("previous")
+    failed_at = _time_of(previous.get("failed_at")) if isinstance(previous, dict) else None
+    retried_at = _time_of(retry.get("requested_at"))
+    return retried_at if failed_at and retried_at and failed_at < completed_at < retried_at else None
 
 
 def _waiting_for(step: Job) -> Moment:
@@ -221,6 +235,13 @@ def _why_waiting(step: Job, now: datetime) -> str:
     return f"Waiting for a cluster of the queue {step.queue!r}."
 
 
+def is_told(workflow: Workflow) -> bool:
+    """Whether nobody is to be told any more: where there is no user, whoever took the webhook has been."""
+    told = Workflow.NotificationStatus
+    is_told_by_delivery = workflow.notification_status == told.DELIVERED and not workflow.user_id
+    return workflow.notification_status == told.TOLD or is_told_by_delivery
+
+
 def _waiting_for_word(workflow: Workflow, steps: Sequence[Job]) -> Iterator[Moment]:
     """What has to happen for the user to be told."""
     told = Workflow.NotificationStatus
@@ -230,7 +251,7 @@ def _waiting_for_word(workflow: Workflow, steps: Sequence[Job]) -> Iterator[Mome
         told.FAILED: "The webhook could not be delivered: waiting for somebody to re-notify.",
     }
     title = titles.get(told(workflow.notification_status))
-    if title and steps:
+    if title and steps and not is_told(workflow):
         asked_at: datetime = steps[0].asked_at  # type: ignore[attr-defined]  # annotated
         yield Moment(
             at=asked_at,
@@ -263,8 +284,7 @@ def tell_of_events(workflow: Workflow) -> Iterable[Moment]:
 
 
 def _of_event(row: dict[str, Any]) -> Moment:
-    data = {name: row[f"its_{name}"] for name in EVENT_DATA if row[f"its_{name}"] not in (None, "")}
-    data = {name: short(value) if isinstance(value, str) else value for name, value in data.items()}
+    data = {name: bounded(row[f"its_{name}"]) for name in EVENT_DATA if row[f"its_{name}"] not in (None, "")}
     if row["is_edited"]:
         data["is_edited"] = True
     return Moment(
@@ -277,8 +297,8 @@ def _of_event(row: dict[str, Any]) -> Moment:
 
 
 def _title_of(type_: str, data: dict[str, Any], *, is_of_job: bool) -> str:
-    by = data.get("by", "Somebody")
-    reason = f": {str(data['reason']).rstrip('.')}" if data.get("reason") else ""
+    by = short(data.get("by", "Somebody"), TITLE_TEXT_MAX)
+    reason = f": {short(str(data['reason']).rstrip('.'), TITLE_TEXT_MAX)}" if data.get("reason") else ""
     it = "the step" if is_of_job else "the workflow"
     match type_:
         case Event.Type.CANCEL_REQUESTED:

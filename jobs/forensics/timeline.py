@@ -14,8 +14,9 @@ from uuid import UUID
 
 from django.db import connection
 
-from jobs.forensics.moments import LEFT_OUT, Moment, millis
-from jobs.forensics.phases import Gap, find_gaps, find_spans, sum_up, with_waits
+from jobs.forensics.moments import LEFT_OUT, Moment, millis, step_ended
+from jobs.forensics.phases import Gap, find_gaps, find_spans, find_told_at, sum_up, with_waits
+from jobs.forensics.sources import is_told
 from jobs.models import Workflow
 from jobs.statements import batch, run
 
@@ -105,24 +106,28 @@ def forensics_of(workflow: Workflow, *, hidden: Collection[str] = ()) -> Forensi
     At most MOMENTS_MAX moments; log lines and progress are summed up per job and attempt. The number of statements
     does not grow with what happened.
     """
-    now = _now()
     told = [moment for source in sources for moment in source(workflow)]
-    missing = Counter[str]()
-    for moment in told:
-        if moment.type == LEFT_OUT:
-            missing[moment.data["what"]] += moment.data["count"]
-    known = _each_once([moment for moment in told if moment.type not in (LEFT_OUT, *hidden)])
-    missing["attempts"] += _unknown_attempts(known)
+    known = _each_once([moment for moment in told if moment.type != LEFT_OUT])
+    missing = _missing(told, known)
     ordered = with_waits(_in_order(_with_steps(known + _sums(workflow, known))))
-    spans = find_spans(ordered, now, is_to_be_told=workflow.notification_status != "none")
-    shown = _bounded(ordered)
-    missing["moments"] += len(ordered) - len(shown)
+    now = _now()  # after all that has been read
+    # Where the time went is the same for all who look at it.
+    spans = find_spans(
+        ordered,
+        since=workflow.created_at,
+        now=now,
+        has_ended=workflow.ended_at is not None,
+        told_until=_told_until(workflow, ordered, now),
+    )
+    seen = [moment for moment in ordered if moment.type not in hidden]
+    shown = _bounded(seen)
+    missing["moments"] += len(seen) - len(shown)
     return Forensics(
         workflow=workflow,
         asked_at=now,
         moments=shown,
         durations=sum_up(spans),
-        gaps=find_gaps(ordered, spans),
+        gaps=find_gaps(seen, spans),
         left_out={what: count for what, count in missing.items() if count},
     )
 
@@ -135,17 +140,58 @@ def _now() -> datetime:
         return now
 
 
+def _told_until(workflow: Workflow, moments: Sequence[Moment], now: datetime) -> datetime | None:
+    """Until when somebody was being told of the end, which is now where nobody has been; None with nobody to tell."""
+    if workflow.notification_status == Workflow.NotificationStatus.NONE:
+        return None
+    if is_told(workflow):
+        return find_told_at(moments, workflow.attempt, by_delivery=not workflow.user_id)
+    return now
+
+
 def _each_once(moments: Iterable[Moment]) -> list[Moment]:
-    """Of what two floors tell of, what the lower one says; but not where it has taken a later end for it."""
+    """Of what two floors tell of, what the lower one says; but not where it has taken a later end for an attempt's.
+
+    That was the end of the step, which had waited for another attempt.
+    """
     once: dict[tuple[str, UUID | None, int | None], Moment] = {}
     others: list[Moment] = []
     for moment in moments:
         key = (moment.type, moment.job_id, moment.attempt)
         if moment.type not in _TOLD_TWICE:
             others.append(moment)
-        elif key not in once or moment.at < once[key].at - _SAME:
+        elif key not in once:
+            once[key] = moment
+        elif _ended_sooner(moment, once[key]):
+            others.append(_end_of_step(once[key]))
             once[key] = moment
     return [*once.values(), *others]
+
+
+def _ended_sooner(moment: Moment, known: Moment) -> bool:
+    """Whether an attempt had ended before what is taken for its end, and not before it began, as odd clocks say."""
+    if moment.type != "attempt_ended":
+        return False
+    took = known.duration_ms
+    is_possible = took is None or moment.at >= known.at - timedelta(
+        milliseconds=took + 1
+    )  # it was rounded down
+    return is_possible and moment.at < known.at - _SAME
+
+
+def _end_of_step(end: Moment) -> Moment:
+    assert end.job_id
+    return step_ended(end.job_id, end.at, status=end.data["outcome"], is_begun=True, error=end.data["error"])
+
+
+def _missing(told: Iterable[Moment], known: Iterable[Moment]) -> Counter[str]:
+    """How many of what the sources do not tell of; an attempt that is left out with its attestation counts as that."""
+    notes = [moment.data for moment in told if moment.type == LEFT_OUT]
+    missing = Counter[str]()
+    for note in notes:
+        missing[note["what"]] += note["count"]
+    missing["attempts"] += max(_unknown_attempts(known) - sum(note["attempts"] for note in notes), 0)
+    return missing
 
 
 def _unknown_attempts(moments: Iterable[Moment]) -> int:

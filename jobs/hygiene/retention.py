@@ -52,6 +52,10 @@ class RetentionFailed(Exception):
 retentions: list[Retention] = []
 
 
+# What upper floors keep of workflows: a workflow stays as long as any of these finds a row (by OuterRef("pk")).
+workflow_holds: list[QuerySet[Any]] = []
+
+
 def add_retentions(added: Iterable[Retention]) -> None:
     """Register retentions; a second time changes nothing."""
     retentions.extend(retention for retention in added if retention not in retentions)

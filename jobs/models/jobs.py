@@ -68,6 +68,8 @@ class Job(Evaluated):
     queue = models.CharField(max_length=100)
     payload = models.JSONField(default=dict, blank=True)
     original_payload = models.JSONField(null=True, blank=True, help_text="Kept when an operator edits it.")
+    # The placeholders of a step's payload are replaced once, when its turn comes: what stands there then is data.
+    is_filled_in = models.BooleanField(default=False, db_default=False, editable=False)
     ctx = models.JSONField(default=dict, blank=True)
     priority = models.PositiveSmallIntegerField(default=50, help_text="0–100, the higher the sooner.")
     singleton_key = models.CharField(max_length=200, blank=True)

@@ -162,9 +162,9 @@ def kinds_with_output() -> list[str]:
     return [kind for kind, registered in _handlers.items() if registered.declares_output]
 
 
-def unattested_kinds() -> list[str]:
-    """The kinds that opted out of attestations and messages."""
-    return [kind for kind, registered in _handlers.items() if not registered.is_attested]
+def attested_kinds() -> list[str]:
+    """The kinds that have not opted out of attestations and messages."""
+    return [kind for kind, registered in _handlers.items() if registered.is_attested]
 
 
 def served_queues() -> list[str]:

@@ -51,6 +51,18 @@ def make_error(code: str, message: str, *, traceback: str = "") -> dict[str, Any
     return error
 
 
+def code_and_message(error: Any) -> dict[str, str] | None:
+    """What may be said of a stored error, without its traceback, whatever has been stored in its place."""
+    if not error:
+        return None
+    known = error if isinstance(error, dict) else {"message": error}
+    return {name: _as_text(known.get(name)) for name in ("code", "message")}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
 def policy_of(job: Any) -> RetryPolicy:
     """How `job` (anything with a `kind` and a `retry_policy`) is retried."""
     handler = find_handler(job.kind) if job.kind else None

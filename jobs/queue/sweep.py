@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Func, Q
+from django.db.models import F, Func, Q, QuerySet
 from django.db.models.functions import Now
 
 from jobs.models import Job, Workflow
@@ -67,7 +68,7 @@ def _outcome_of(job: Any) -> Outcome:
 
 
 def end_expired() -> int:
-    """Fail the jobs that nobody began before they expired, and the workflows they belong to."""
+    """Fail the jobs that nobody began before they expired, and the workflows they belong to; how many jobs."""
     with transaction.atomic():
         expired = _lock_expired()
         try:
@@ -83,14 +84,40 @@ def _lock_expired() -> list[Job]:
     """Some of the expired jobs, each locked with its workflow; what somebody else is at is left for the next time.
 
     Whoever ends a step holds its workflow and may then want the one that waits behind it: to hold that one and wait
-    for the workflow would be a deadlock. So nothing is waited for.
+    for the workflow would be a deadlock. So nothing is waited for, and what is held is walked past.
     """
-    unbegun = Job.objects.filter(status__in=[Job.Status.WAITING, Job.Status.QUEUED], expires_at__lt=Now())
-    found = dict(unbegun.order_by("id").values_list("pk", "workflow_id")[:BATCH])
+    locked: list[Job] = []
+    after = UUID(int=0)
+    while len(locked) < BATCH:
+        found = dict(_expired().filter(pk__gt=after).order_by("id").values_list("pk", "workflow_id")[:BATCH])
+        if not found:
+            break
+        locked += _lock_free(found)
+        after = max(found)
+    return locked
+
+
+def _expired() -> QuerySet[Job]:
+    return Job.objects.filter(status__in=[Job.Status.WAITING, Job.Status.QUEUED], expires_at__lt=Now())
+
+
+def _lock_free(found: Mapping[UUID, UUID | None]) -> list[Job]:
+    """Those of some jobs, by their workflow, that nobody is at and that are to end."""
     theirs = Workflow.objects.filter(pk__in=set(found.values()) - {None}).order_by("pk")
-    free = {None, *theirs.select_for_update(skip_locked=True).values_list("pk", flat=True)}
-    mine = unbegun.filter(pk__in=[key for key, workflow in found.items() if workflow in free])
-    return list(mine.order_by("id").select_for_update(skip_locked=True, of=("self",)))
+    free = dict(theirs.select_for_update(skip_locked=True).values_list("pk", "status"))
+    mine = _expired().filter(
+        pk__in=[key for key, workflow in found.items() if workflow is None or workflow in free]
+    )
+    jobs = list(mine.order_by("id").select_for_update(skip_locked=True, of=("self",)))
+    spared = {job.pk for job in jobs if job.workflow_id and _is_spared(job, free[job.workflow_id])}
+    Job.objects.filter(pk__in=spared).update(expires_at=None)
+    return [job for job in jobs if job.pk not in spared]
+
+
+def _is_spared(step: Job, workflow_status: str) -> bool:
+    """Whether a step can't be late: its workflow has ended, and it waits for a retry, or ends with the one that runs."""
+    is_over = workflow_status != Workflow.Status.RUNNING
+    return step.status == Job.Status.WAITING and (is_over or step.cancel_requested_at is not None)
 
 
 def _end_alone(job: Job) -> int:

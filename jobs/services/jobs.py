@@ -21,6 +21,8 @@ from jobs.services.events import record_event
 from jobs.services.retries import Retry, queue_again, rerun_workflow
 from jobs.workflows.locks import lock_with_steps
 
+_RETRIED = (Job.Status.FAILED, Job.Status.CANCELLED)
+
 
 def cancel_job(job: Job, *, by: str) -> Job:
     """Stop a job: at once where it has not begun, at its worker's next word or checkpoint where it runs.
@@ -29,7 +31,7 @@ def cancel_job(job: Job, *, by: str) -> Job:
     """
     with transaction.atomic():
         locked, workflow, _ = _lock(job)
-        if workflow and locked.status == Job.Status.WAITING and workflow.status == Workflow.Status.FAILED:
+        if _is_stranded(locked, workflow):
             raise InvalidTransition("Its workflow has failed: the job waits for a retry, or for ever.")
         if locked.status == Job.Status.RUNNING:
             ask_to_stop(locked, by=by)
@@ -63,16 +65,16 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
     """Queue a failed or cancelled job again for one attempt more, perhaps with another payload.
 
     The count of attempts goes on; the first payload is kept in `original_payload`, and who, why, before and
-    after in an event. A failed workflow runs again with its job, as retry_workflow() has it. Raises
-    InvalidTransition for a job that has not ended so, whose workflow can't go on with it or whose singleton key
-    another job has taken, and InvalidInput for a payload its kind does not take.
+    after in an event. A failed workflow runs again with its job, as retry_workflow() has it: also with a step that
+    waits in it for what it lacks. Raises InvalidTransition for a job that is in no such state, whose workflow can't
+    go on with it or whose singleton key another job has taken, and InvalidInput for a payload its kind does not take.
     """
     if payload is not None and job.kind:
         get_handler(job.kind).parse(payload)
     retry = Retry(by=by, reason=reason, payload=payload)
     with transaction.atomic():
         locked, workflow, steps = _lock(job)
-        if Job.Status.QUEUED not in Job.TRANSITIONS[Job.Status(locked.status)] or not locked.is_final:
+        if locked.status not in _RETRIED and not _is_stranded(locked, workflow):
             raise InvalidTransition(f"The job is {locked.status}; only a failed or cancelled job is retried.")
         if workflow is None:
             queue_again(locked, retry, before=locked.payload)
@@ -83,12 +85,20 @@ def retry_job(job: Job, *, by: str, reason: str = "", payload: dict[str, Any] | 
     return job
 
 
+def _is_stranded(job: Job, workflow: Workflow | None) -> bool:
+    """Whether a step waits where nothing goes on unless there is a retry."""
+    return job.status == Job.Status.WAITING and bool(workflow and workflow.status == Workflow.Status.FAILED)
+
+
 def _lock(job: Job) -> tuple[Job, Workflow | None, list[Job]]:
     """Lock a job; a step with its workflow and all the steps of that."""
     if job.workflow_id is None:
         return Job.objects.select_for_update(of=("self",)).get(pk=job.pk), None, []
     workflow, steps = lock_with_steps(job.workflow_id)
-    return next(step for step in steps if step.pk == job.pk), workflow, steps
+    for step in steps:
+        if step.pk == job.pk:
+            return step, workflow, steps
+    raise Job.DoesNotExist("The step has been deleted meanwhile.")
 
 
 def _refuse_out_of_turn(job: Job, workflow: Workflow, steps: list[Job]) -> None:

@@ -15,7 +15,15 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from jobs.hygiene.retention import BATCH, Old, Retention, delete_rows, forget_in_batches, old_of
+from jobs.hygiene.retention import (
+    BATCH,
+    Old,
+    Retention,
+    delete_rows,
+    forget_in_batches,
+    old_of,
+    workflow_holds,
+)
 from jobs.ids import first_id_of
 from jobs.models import EvaluationRun, Event, IdempotencyKey, Job, Worker, Workflow
 from jobs.models.evaluations import OutputCheck
@@ -27,11 +35,6 @@ FINAL = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
 
 def _job_days() -> timedelta:
     return timedelta(days=settings.JOB_RETENTION_DAYS)
-
-
-def _workflow_days() -> timedelta:
-    # As long as their attestations, whose keys have the workflow's name: a name that is free again must not meet them.
-    return timedelta(days=max(settings.JOB_RETENTION_DAYS, settings.ATTESTATION_RETENTION_DAYS))
 
 
 def _event_days() -> timedelta:
@@ -55,13 +58,16 @@ def _old_jobs() -> QuerySet[Job]:
 
 
 def _over_workflows() -> QuerySet[Workflow]:
-    return _over_since(Workflow.objects.all(), timezone.now() - _workflow_days())
+    return _over_since(Workflow.objects.all(), timezone.now() - _job_days())
 
 
 def _old_workflows() -> QuerySet[Workflow]:
     # Of one that was cancelled a step may still run, to hear of it at its worker's next word.
     busy = Job.objects.filter(workflow=OuterRef("pk"), status__in=[Job.Status.QUEUED, Job.Status.RUNNING])
-    return _over_workflows().exclude(Exists(busy))
+    free = _over_workflows().exclude(Exists(busy))
+    for hold in workflow_holds:
+        free = free.exclude(Exists(hold))
+    return free
 
 
 def find_old_jobs() -> Old:
@@ -161,8 +167,8 @@ RETENTIONS = [
     ),
     Retention(
         name="workflows",
-        kept_for=_workflow_days,
-        condition="with their jobs, ended and evaluated",
+        kept_for=_job_days,
+        condition="with their jobs, ended and evaluated, their attestations gone",
         find_old=find_old_workflows,
         forget=forget_workflows,
     ),

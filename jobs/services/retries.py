@@ -9,15 +9,19 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.db.models.functions import Greatest, Now
+from django.db.models.functions import Now
 from django.utils import timezone
+from psycopg.errors import UniqueViolation
 
 from jobs.errors import InvalidTransition
 from jobs.models import Event, Job, Workflow
 from jobs.models.evaluation import NOT_EVALUATED
 from jobs.queue import wakeups
+from jobs.queue.outcomes import code_and_message
 from jobs.services.events import record_event
 from jobs.workflows.templates import UnknownName, resolve
+
+SINGLETON = "job_singleton"  # the index that lets one job live under a key
 
 # What every step that runs again, or waits again for its turn, begins with.
 AS_NEW: dict[str, Any] = {
@@ -52,17 +56,16 @@ def rerun_workflow(workflow: Workflow, steps: Sequence[Job], retry: Retry) -> No
     if not rerun:
         raise InvalidTransition("All steps of the workflow have completed: nothing is left to be retried.")
     first, *later = rerun
+    _refuse_while_stopping(first)
     _reopen(workflow, retry, kept, rerun)
-    with _no_singleton_taken():
-        Job.objects.filter(pk__in=[step.pk for step in later]).update(
-            status=Job.Status.WAITING, error=None, **AS_NEW
-        )
+    _wait_again([step for step in later if not step.singleton_key])
     change: dict[str, Any] = {}
-    if first.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
-        is_own = retry.payload is None
-        change = queue_again(
-            first, retry, before=_filled_in(first, workflow, kept) if is_own else first.payload
-        )
+    # Singleton keys are taken in the order in which new jobs take them, so that nobody waits for anybody's in a circle.
+    for step in sorted([first, *(step for step in later if step.singleton_key)], key=_key_of):
+        if step is first:
+            change = _begin_again(first, workflow, kept, retry)
+        else:
+            _wait_again([step])
     record_event(workflow, Event.Type.RETRIED, {"by": retry.by, "reason": retry.reason, **change})
 
 
@@ -80,7 +83,8 @@ def queue_again(job: Job, retry: Retry, *, before: Any) -> dict[str, Any]:
             status=Job.Status.QUEUED,
             payload=after,
             original_payload=before if is_first_edit else job.original_payload,
-            max_attempts=Greatest("max_attempts", F("attempt") + 1),
+            is_filled_in=True,
+            max_attempts=F("attempt") + 1,
             batch_size=1,  # the attempt is not to be lost to a neighbour
             run_at=Now(),
             **AS_NEW,
@@ -88,6 +92,33 @@ def queue_again(job: Job, retry: Retry, *, before: Any) -> dict[str, Any]:
     record_event(job, Event.Type.RETRIED, {"by": retry.by, "reason": retry.reason, **change})
     wakeups.announce_on_commit([(job.tenant_id, job.queue, job.is_remote)])
     return change
+
+
+def _refuse_while_stopping(step: Job) -> None:
+    """Its worker may have heard that it is to stop: it would end as cancelled, and for good its workflow with it."""
+    if step.status == Job.Status.RUNNING and step.cancel_requested_at:
+        raise InvalidTransition(f"Step {step.step_name!r} is being cancelled: retry when it has ended.")
+
+
+def _key_of(step: Job) -> tuple[str, str, str]:
+    return step.kind, step.service_required, step.singleton_key
+
+
+def _wait_again(steps: Sequence[Job]) -> None:
+    """Let steps wait for their turn, whatever had become of them."""
+    with _no_singleton_taken():
+        Job.objects.filter(pk__in=[step.pk for step in steps]).update(
+            status=Job.Status.WAITING, error=None, **AS_NEW
+        )
+
+
+def _begin_again(step: Job, workflow: Workflow, kept: Sequence[Job], retry: Retry) -> dict[str, Any]:
+    """Queue the step that a workflow goes on with, where it does not live anyhow; how its payload has changed."""
+    if step.status in (Job.Status.QUEUED, Job.Status.RUNNING):
+        Job.objects.filter(pk=step.pk).update(expires_at=None, cancel_requested_at=None)
+        return {}
+    before = _filled_in(step, workflow, kept) if retry.payload is None else step.payload
+    return queue_again(step, retry, before=before)
 
 
 def _reopen(workflow: Workflow, retry: Retry, kept: Sequence[Job], rerun: Sequence[Job]) -> None:
@@ -116,34 +147,26 @@ def _reopen(workflow: Workflow, retry: Retry, kept: Sequence[Job], rerun: Sequen
 
 def _previous(workflow: Workflow) -> dict[str, Any]:
     """What the run before has come to."""
-    error = workflow.error or {}
     return {
         "status": workflow.status,
-        "error": {name: error[name] for name in ("code", "message") if name in error} or None,
+        "error": code_and_message(workflow.error),
         "failed_at": workflow.failed_at.isoformat() if workflow.failed_at else None,
         "outputs": workflow.outputs,
     }
 
 
 def _filled_in(job: Job, workflow: Workflow, earlier: Sequence[Job]) -> Any:
-    """The payload of a step, also where it ended while it still waited for the one before.
+    """The payload of a step, also of one that has not had its turn: what has had it is no template any more.
 
     Raises InvalidTransition where it names what does not exist.
     """
-    if not earlier or _was_queued_after(earlier[-1], job):
+    if not earlier or job.is_filled_in or job.attempt:
         return job.payload
     results = {step.step_name: step.result for step in earlier}
     try:
         return resolve(job.payload, workflow.data.get("variables", {}), results)
     except UnknownName as missing:
         raise InvalidTransition(f"It needs ${{{missing.args[0]}}}, which does not exist.") from missing
-
-
-def _was_queued_after(before: Job, job: Job) -> bool:
-    """Whether the step was queued once, which fills it in, and happens together with the end of the one before."""
-    is_for_want_of_input = bool(job.error and job.error["code"] == "missing_input")
-    ended_later = bool(job.ended_at and before.ended_at and job.ended_at >= before.ended_at)
-    return ended_later and not is_for_want_of_input
 
 
 @contextmanager
@@ -153,6 +176,11 @@ def _no_singleton_taken() -> Iterator[None]:
         with transaction.atomic():
             yield
     except IntegrityError as error:
+        if (
+            not isinstance(error.__cause__, UniqueViolation)
+            or error.__cause__.diag.constraint_name != SINGLETON
+        ):
+            raise
         raise InvalidTransition(
             "Another job lives under its singleton key; let that one end first."
         ) from error

@@ -7,6 +7,10 @@ SELECT p.tenant_id, p.problem_type, p.count, p.workflow_ids, p.job_ids, statemen
  ORDER BY p.tenant_id, p.problem_type
 ON CONFLICT (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), problem_type) DO UPDATE
    SET untold_count = a.untold_count + excluded.untold_count,
-       workflow_ids = jsonb_path_query_array(a.workflow_ids || excluded.workflow_ids, '$[0 to 19]'),
-       job_ids = jsonb_path_query_array(a.job_ids || excluded.job_ids, '$[0 to 19]'),
+       workflow_ids = jsonb_path_query_array(
+           (SELECT coalesce(jsonb_agg(DISTINCT name), '[]') FROM jsonb_array_elements(a.workflow_ids || excluded.workflow_ids) name),
+           '$[0 to 19]'),
+       job_ids = jsonb_path_query_array(
+           (SELECT coalesce(jsonb_agg(DISTINCT name), '[]') FROM jsonb_array_elements(a.job_ids || excluded.job_ids) name),
+           '$[0 to 19]'),
        since = coalesce(a.since, excluded.since)

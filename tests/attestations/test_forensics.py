@@ -195,7 +195,55 @@ def test_many_attestations_are_counted(tenant: Tenant, monkeypatch: pytest.Monke
 
     shown = [moment.attempt for moment in found.moments if moment.type == "attempt_attested"]
     assert shown == [8, 9, 10, 11, 12]
-    assert found.left_out == {"attestations": 7, "attempts": 7}
+    assert found.left_out == {"attestations": 7}
+
+
+def test_attempts_that_are_not_attested_are_missing_besides_those_left_out(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attestations.forensics.SOURCE_ROWS_MAX", 2)
+    workflow, job = make_unit(tenant, attempt=6)
+    for earlier in (2, 3, 4, 5):
+        key = f"worker-failure:job-{job.pk}:attempt-{earlier}"
+        attest(job, {}, attestation_key=key, retry_attempt=earlier, started_at=START)
+
+    assert forensics_of(workflow).left_out == {"attestations": 2, "attempts": 2}
+
+
+def test_an_attempt_has_the_end_that_its_attestation_says(tenant: Tenant) -> None:
+    workflow, job = make_unit(tenant)
+    ended: dict[str, Any] = {"status": "cancelled", "completed_at": None, "cancelled_at": START + 40 * MINUTE}
+    error = {"code": "cancelled", "message": "Cancelled by root."}
+    Job.objects.filter(pk=job.pk).update(run_at=START, error=error, **ended)
+    oom = {"code": "oom", "message": "Out of memory."}
+    attest(
+        job,
+        {"failed_at": millis(START + 35 * MINUTE), "error": oom},
+        status="failed",
+        started_at=START + 30 * MINUTE,
+    )
+
+    ends = moments_of(workflow, "attempt_ended", "step_ended")
+
+    assert [(each.type, each.at, each.title) for each in ends] == [
+        ("attempt_ended", START + 35 * MINUTE, "Attempt 1 failed: Out of memory."),
+        (
+            "step_ended",
+            START + 40 * MINUTE,
+            "The step cancelled without another attempt: Cancelled by root.",
+        ),
+    ]
+    assert ends[1].step == "paint"
+    assert forensics_of(workflow).durations["running_ms"] == 5 * 60_000
+
+
+def test_an_end_before_the_attempt_began_is_not_believed(tenant: Tenant) -> None:
+    workflow, job = make_unit(tenant)
+    attest(job, {"completed_at": 1})
+
+    (ended,) = moments_of(workflow, "attempt_ended", "step_ended")
+
+    assert (ended.type, ended.at) == ("attempt_ended", START + 40 * MINUTE)
 
 
 def test_another_tenants_attestations_are_not_in_it(tenant: Tenant, other_tenant: Tenant) -> None:

@@ -287,6 +287,25 @@ def test_strange_json_is_shown(operator: Client, tenant: Tenant) -> None:
         shown(operator, page_of(job))
 
 
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"since": "2026-13-45T99:00:00Z", "also": None, "what_to_do": None, "missing": None},
+        {"since": "2026-01-01T00:00:00", "also": [1, None], "what_to_do": "text", "missing": [1]},
+        {"since": 7, "also": {"a": 1}, "what_to_do": [{}, 7]},
+        ["list"],
+        "text",
+    ],
+)
+def test_an_odd_verdict_is_shown(operator: Client, tenant: Tenant, details: Any) -> None:
+    verdict = {"status_category": "filed", "problem_type": "stuck", "problem_details": details}
+    workflow = make_workflow(tenant, status="failed", error="text", retry_execution_data=details, **verdict)
+    job = make_job(tenant, status="failed", error=["list"], **verdict)
+
+    for row in (workflow, job):
+        assert "stuck" in shown(operator, page_of(row)).lower()
+
+
 def test_taking_json_apart_loses_nothing() -> None:
     value = {"a": [1, -2.5e-7, True, None, 'quo"te: \\', "</pre>"], "ü": {"": "true"}, "url": "http://x/y:z"}
     text = json.dumps(value, indent=2, ensure_ascii=False)

@@ -156,6 +156,38 @@ def test_retrying_keeps_the_reason(operator: Client, tenant: Tenant) -> None:
     assert Event.objects.get(job=job).data == {"by": "alice", "reason": "The GPU is back."}
 
 
+def test_a_reason_that_the_database_would_not_keep_is_mended(operator: Client, tenant: Tenant) -> None:
+    job = make_job(tenant, status="failed", attempt=3)
+
+    response = act(operator, "retry_jobs", job, confirmed="1", reason="The\0GPU is back.")
+
+    assert told(response) == ["1 job queued again."]
+    assert Event.objects.get(job=job).data["reason"] == "The\ufffdGPU is back."
+    assert LogEntry.objects.get().change_message.endswith("The\ufffdGPU is back.")
+
+
+def test_a_job_that_is_deleted_meanwhile_is_counted_as_refused(
+    operator: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = make_job(tenant, status="failed"), make_job(tenant, status="failed")
+    list_of = verbs.VerbAdmin.act
+
+    def act_late(self: Any, request: Any, queryset: Any, verb: Any) -> Any:
+        """Between the list and the verb somebody deletes one of them."""
+        records = list(queryset)
+        Job.objects.filter(pk=gone.pk).delete()
+        return list_of(self, request, records, verb)
+
+    monkeypatch.setattr(verbs.VerbAdmin, "act", act_late)
+
+    response = act(operator, "retry_jobs", gone, kept, confirmed="1")
+
+    assert told(response) == [
+        "1 job queued again.",
+        "1 job refused: No longer among those this list shows.",
+    ]
+
+
 def test_retrying_tells_why_it_is_refused(operator: Client, tenant: Tenant) -> None:
     workflow = make_workflow(tenant, status="cancelled")
     closed = make_job(tenant, status="cancelled", workflow=workflow, step_index=0)

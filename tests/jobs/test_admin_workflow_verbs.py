@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.models import Event, Tenant, Workflow
-from tests.factories import claim_one, make_operator, make_workflow
+from tests.factories import claim_one, make_endpoint, make_operator, make_workflow
 from tests.jobs.stepping import complete, fail, make_steps, statuses
 
 WORKFLOWS = reverse("admin:jobs_workflow_changelist")
@@ -104,6 +104,7 @@ def test_cancelling_asks_first_and_says_whether_it_is_over(operator: Client, ten
 def test_a_workflows_page_offers_what_its_status_allows(
     operator: Client, tenant: Tenant, status: str, offered: set[str]
 ) -> None:
+    make_endpoint(tenant)
     workflow = make_workflow(tenant, status=status)
 
     html = operator.get(page_of(workflow)).content.decode()

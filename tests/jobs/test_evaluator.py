@@ -12,7 +12,7 @@ from django_q.models import Schedule
 
 from attestations.models import Attestation
 from jobs.evaluator.runs import evaluate
-from jobs.models import Job, ProblemType, Tenant, Workflow
+from jobs.models import Job, ProblemAlert, ProblemType, Queue, Tenant, Workflow
 from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
 from jobs.queue.enqueue import enqueue_job
 from jobs.queue.envelope import JobEnvelope
@@ -23,6 +23,7 @@ from tests.factories import (
     make_cluster,
     make_delivery,
     make_endpoint,
+    make_event,
     make_job,
     make_service,
     make_worker,
@@ -32,6 +33,7 @@ from tests.units import (
     Place,
     Unit,
     attest,
+    attest_failed_run,
     attest_run,
     ended,
     make_failed,
@@ -207,6 +209,60 @@ def test_timed_out(place: Place) -> None:
     assert verdict(make_failed(place, error)) == ("incomplete", "timed_out")
 
 
+def test_timed_out_by_the_word_of_its_worker_says_what_the_worker_said(place: Place) -> None:
+    job = make_lone_job(
+        place,
+        status="failed",
+        attempt=1,
+        started_at=timezone.now(),
+        error={"code": "timed_out", "message": "the model's API timed out after 2 s"},
+    )
+
+    assert verdict(job) == ("incomplete", "timed_out")
+    assert "the model's API timed out after 2 s" in details(job)["missing"]
+
+
+def test_expired_before_its_next_attempt(place: Place) -> None:
+    at = ended()
+    job = make_lone_job(
+        place,
+        status="failed",
+        attempt=1,
+        started_at=at - timedelta(minutes=9),
+        run_at=at - timedelta(minutes=8),
+        expires_at=at,
+        failed_at=at,
+        error={"code": "expired", "message": "…"},
+    )
+
+    assert verdict(job) == ("incomplete", "expired")
+    assert "attempt 2" in details(job)["missing"]
+
+
+def test_an_attempt_that_outlived_its_expiry_and_failed_has_failed(place: Place) -> None:
+    at = ended()
+    job = make_lone_job(
+        place,
+        status="failed",
+        attempt=1,
+        run_at=at - timedelta(minutes=9),
+        started_at=at - timedelta(minutes=8),
+        expires_at=at - timedelta(minutes=5),
+        failed_at=at,
+        error={"code": "expired", "message": "my API token expired"},
+    )
+
+    assert verdict(job) == ("incomplete", "worker_failed")
+
+
+@pytest.mark.parametrize("error", ["text", ["list"], 5, {"code": None}, {}])
+def test_odd_errors_are_read_all_the_same(place: Place, error: Any) -> None:
+    assert verdict(make_lone_job(place, status="failed", attempt=1, error=error)) == (
+        "incomplete",
+        "worker_failed",
+    )
+
+
 def test_expired(place: Place) -> None:
     at = ended()
     error = {"code": "expired", "message": "Nobody began the job before it expired."}
@@ -229,6 +285,15 @@ def test_cancelled(place: Place) -> None:
 
     assert verdict(job) == ("incomplete", "cancelled")
     assert details(job)["missing"] == "Cancelled by ann."
+
+
+def test_cancelled_while_it_ran_says_by_whom(place: Place) -> None:
+    error = {"code": "worker_lost", "message": "The worker stopped renewing its lease."}
+    job = make_lone_job(place, status="cancelled", attempt=1, error=error)
+    make_event(job, "cancel_requested", by="ann")
+
+    assert verdict(job) == ("incomplete", "cancelled")
+    assert details(job)["missing"].startswith("Cancelled by ann.")
 
 
 def test_missing_output_of_a_generation(place: Place) -> None:
@@ -261,6 +326,8 @@ def test_a_workflow_without_a_collection_needs_no_output(place: Place) -> None:
         (None, ("incomplete", "missing_output")),
         ("", ("incomplete", "missing_output")),
         ([], ("incomplete", "missing_output")),
+        ({"image": {"$removed": "base64", "bytes": 9}}, ("incomplete", "missing_output")),
+        ({"image": {"$removed": "base64", "bytes": 9}, "proof": "0x12"}, ("complete", "")),
         ({"proof": "0x12"}, ("complete", "")),
         (0, ("complete", "")),
     ],
@@ -282,7 +349,7 @@ def test_attestation_missing_of_a_run(place: Place) -> None:
     Attestation.objects.filter(workflow=workflow, entity_type="workflow").delete()
 
     assert verdict(workflow) == ("incomplete", "attestation_missing")
-    assert details(workflow)["where"]["attestation_key"] == f"workflow-completion:{workflow.workflow_id}"
+    assert details(workflow)["where"]["attestation_keys"] == [f"workflow-completion:{workflow.workflow_id}"]
 
 
 def test_attestation_missing_of_a_step(place: Place) -> None:
@@ -305,9 +372,28 @@ def test_attestation_missing_of_an_earlier_attempt(place: Place) -> None:
 def test_an_attestation_of_an_earlier_run_is_none_of_this_one(place: Place) -> None:
     workflow = make_generation(place, attempt=2)
     Attestation.objects.filter(workflow=workflow, entity_type="workflow").delete()
-    attest_run(workflow, run=1)
+    attest_failed_run(workflow, 1)
 
     assert verdict(workflow) == ("incomplete", "attestation_missing")
+    assert details(workflow)["where"]["attestation_keys"] == [
+        f"workflow-completion:{workflow.workflow_id}:attempt-1"
+    ]
+
+
+def test_attestation_missing_of_an_earlier_run(place: Place) -> None:
+    workflow = make_generation(place, attempt=3)
+    attest_failed_run(workflow, 1)
+
+    assert verdict(workflow) == ("incomplete", "attestation_missing")
+    assert details(workflow)["where"]["attestation_keys"] == [
+        f"workflow-failure:{workflow.workflow_id}:attempt-1"
+    ]
+
+
+def test_a_kind_that_is_registered_no_more_is_not_asked_for_attestations(place: Place) -> None:
+    job = make_job(place.tenant, kind="retired.kind", status="completed", attempt=1)
+
+    assert verdict(job) == ("complete", "")
 
 
 def test_attestations_are_not_missed_beyond_their_retention(place: Place) -> None:
@@ -319,6 +405,7 @@ def test_attestations_are_not_missed_beyond_their_retention(place: Place) -> Non
 
 def test_a_retried_workflow_keeps_steps_whose_attestations_have_expired(place: Place) -> None:
     workflow = make_generation(place, attempt=2)
+    attest_failed_run(workflow, 1)
     old = ended(timedelta(days=20))
     step = workflow.jobs.get(step_index=0)
     Job.objects.filter(pk=step.pk).update(created_at=old, completed_at=old)
@@ -387,6 +474,30 @@ def test_no_worker_offers_the_service(place: Place, other_tenant: Tenant) -> Non
 
     assert verdict(workflow) == ("incomplete", "no_worker")
     assert "'artgen'" in details(workflow)["missing"]
+
+
+def test_a_worker_that_is_busy_still_offers_all_its_services(place: Place) -> None:
+    long_ago = timezone.now() - timedelta(minutes=20)
+    make_worker(place.tenant, worker_id="gpu-1", services=["artgen", "upscale"], last_seen_at=long_ago)
+    make_job(
+        place.tenant, service_required="upscale", status="running", worker="gpu-1", timeout_seconds=9_000
+    )
+    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
+
+    assert verdict(workflow) == ("incomplete", "stuck")
+
+
+def test_what_is_stuck_is_said_anew_when_its_cause_has_changed(place: Place) -> None:
+    make_worker(place.tenant, services=["artgen"])
+    service = make_service("artgen", paused_at=timezone.now())
+    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
+    assert verdict(workflow) == ("incomplete", "stuck")
+
+    Queue.objects.filter(pk=service.pk).update(paused_at=None)
+
+    assert verdict(workflow) == ("incomplete", "stuck")
+    assert "paused" not in details(workflow)["missing"]
+    assert ProblemAlert.objects.get().untold_count == 0, "it was told before, and is nothing new"
 
 
 def test_no_cluster_serves_the_queue(place: Place) -> None:

@@ -15,11 +15,12 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from jobs.hygiene import retention
-from jobs.models import Collection, IdempotencyKey, Job, Tenant, Workflow
+from jobs.models import Collection, Event, IdempotencyKey, Job, Tenant, Workflow
 from jobs.queue.enqueue import enqueue_job
 from jobs.testing import RunJobs
 from tests.conftest import ApiClient
 from tests.factories import STEPS, make_collection, make_key, make_tenant
+from tests.jobs.stepping import fail, make_steps
 from tests.jobs.test_api_access import assert_problem
 
 JOB = {"service_required": "gpu", "payload": {"n": 1}}
@@ -72,6 +73,33 @@ def test_the_answer_stays_what_it_was_when_the_job_goes_on(api: ApiClient) -> No
     api.send("post", f"/api/jobs/{first.json()['id']}/cancel")
 
     assert post(api).content == first.content
+
+
+@pytest.mark.parametrize(
+    ("path", "before"),
+    [
+        ("/api/jobs/{job}/cancel", "queued"),
+        ("/api/jobs/{job}/retry", "failed"),
+        ("/api/workflows/w/cancel", "running"),
+        ("/api/workflows/w/retry", "failed"),
+    ],
+)
+def test_what_is_stopped_or_run_again_is_answered_again(
+    api: ApiClient, tenant: Tenant, path: str, before: str
+) -> None:
+    workflow, (step, _) = make_steps(tenant, count=2)
+    if before == "failed":
+        fail(step)
+    path = path.format(job=step.pk)
+
+    first = post(api, {}, path=path)
+    events = Event.objects.count()
+    again = post(api, {}, path=path)
+
+    assert (first.status_code, again.status_code, again["Idempotent-Replayed"]) == (200, 200, "true")
+    assert again.content == first.content
+    assert Event.objects.count() == events > 0
+    assert api.send("post", path, {}).status_code == 409  # without the key it is asked for anew
 
 
 def test_without_the_header_it_costs_nothing(api: ApiClient, statements: list[str]) -> None:
@@ -201,8 +229,12 @@ def test_the_schema_names_the_header_where_it_counts() -> None:
         ("post", "/api/jobs/"),
         ("post", "/api/jobs/bulk/"),
         ("post", "/api/jobs/enqueue/"),
+        ("post", "/api/jobs/{job_id}/cancel/"),
         ("post", "/api/jobs/{job_id}/renotify/"),
+        ("post", "/api/jobs/{job_id}/retry/"),
+        ("post", "/api/workflows/{workflow_id}/cancel/"),
         ("post", "/api/workflows/{workflow_id}/renotify/"),
+        ("post", "/api/workflows/{workflow_id}/retry/"),
         ("post", "/api/collections/"),
         ("post", "/collections/{collection_id}/generations/"),
         ("post", "/api/webhook-endpoints/"),

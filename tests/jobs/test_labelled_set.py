@@ -25,6 +25,7 @@ from tests.units import (
     Place,
     Unit,
     attest,
+    attest_failed_run,
     attest_run,
     ended,
     make_failed,
@@ -99,13 +100,7 @@ def told_inside_the_grace(place: Place) -> Unit:
 def completed_by_a_retry(place: Place) -> Unit:
     workflow = make_generation(place, attempt=3)
     for run in (1, 2):
-        attest_run(
-            workflow,
-            run=run,
-            status="failed",
-            attestation_type="workflow_failure",
-            attestation_key=f"workflow-failure:{workflow.workflow_id}{f':attempt-{run - 1}' if run > 1 else ''}",
-        )
+        attest_failed_run(workflow, run)
     return workflow
 
 
@@ -334,6 +329,13 @@ def made_it_inline(place: Place) -> Unit:
 def without_its_own_attestation(place: Place) -> Unit:
     workflow = make_generation(place)
     Attestation.objects.filter(workflow=workflow, entity_type="workflow").delete()
+    return workflow
+
+
+@labelled(ProblemType.ATTESTATION_MISSING)
+def without_that_of_an_earlier_run(place: Place) -> Unit:
+    workflow = make_generation(place, attempt=3)
+    attest_failed_run(workflow, 2)
     return workflow
 
 

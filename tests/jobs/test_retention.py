@@ -152,12 +152,15 @@ def test_a_workflow_with_a_step_that_still_runs_stays(tenant: Tenant) -> None:
     assert Job.objects.count() == 2
 
 
-def test_a_workflow_stays_as_long_as_its_attestations(tenant: Tenant, settings: Any) -> None:
-    settings.ATTESTATION_RETENTION_DAYS = 90
-    make_old_workflow(tenant, days=89)
+def test_a_workflow_stays_as_long_as_its_attestations(tenant: Tenant) -> None:
+    workflow = make_old_workflow(tenant, days=89)
     make_job(tenant, **old())
+    attestation = make_attestation(None, tenant=tenant, workflow=workflow)
 
     assert (forget_workflows(), forget_jobs()) == (0, 1)
+
+    attestation.delete()
+    assert forget_workflows() == 1
 
 
 def test_old_events_go_unless_their_work_goes_on(tenant: Tenant) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from attestations.models import Attestation
 from jobs.errors import InvalidTransition
 from jobs.models import Event, Job, Tenant, Workflow
 from jobs.queue.claim import claim_remote
+from jobs.queue.sweep import Swept, sweep
 from jobs.services.jobs import cancel_job, complete_job, fail_job
 from jobs.services.workflows import cancel_workflow, retry_workflow
 from tests.conftest import ApiClient
 from tests.factories import claim_one, make_job, make_tenant, make_workflow
-from tests.jobs.stepping import URL, complete, expire, make_steps, statuses
+from tests.jobs.stepping import URL, complete, make_steps, statuses
 from tests.jobs.test_api_access import assert_problem
 from tests.jobs.together import at_once
 
@@ -70,23 +74,34 @@ def test_a_last_step_that_completes_before_it_hears_of_it_counts(tenant: Tenant)
     assert statuses(workflow) == ["completed", "completed"]
 
 
-def test_a_retry_takes_back_what_a_cancelling_had_asked_of_waiting_steps(tenant: Tenant) -> None:
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_waiting_step_whose_time_runs_out_meanwhile_does_not_undo_it(tenant: Tenant, is_done: bool) -> None:
     workflow, (one, two, three) = make_steps(tenant)
     row = claim_one(one)
     cancel_workflow(workflow, by="alice")
-    expire(three)
-    assert workflow_status(workflow) == "failed"
-    complete_job(one, row.lease_token, {"url": URL})
+    Job.objects.filter(pk__in=[two.pk, three.pk]).update(expires_at=timezone.now() - timedelta(seconds=1))
 
-    retry_workflow(workflow, by="bob")
+    assert sweep() == Swept()
 
-    assert statuses(workflow) == ["running", "completed", "queued", "waiting"]
-    assert not Job.objects.exclude(cancel_requested_at=None).exclude(pk=one.pk).exists()
+    assert statuses(workflow) == ["running", "running", "waiting", "waiting"]
+    if is_done:
+        complete_job(one, row.lease_token, {"url": URL})
+    else:
+        fail_job(one, row.lease_token, "broken", "It broke.", is_retryable=True)
+    first = "completed" if is_done else "cancelled"
+    assert statuses(workflow) == ["cancelled", first, "cancelled", "cancelled"]
 
 
-def workflow_status(workflow: Workflow) -> str:
-    workflow.refresh_from_db()
-    return workflow.status
+def test_a_queued_step_that_was_to_be_cancelled_is_so_when_it_expires(tenant: Tenant) -> None:
+    workflow, (one, two) = make_steps(tenant, count=2)
+    now = timezone.now()
+    Job.objects.filter(pk=one.pk).update(cancel_requested_at=now, expires_at=now - timedelta(seconds=1))
+
+    sweep()
+
+    assert statuses(workflow) == ["cancelled"] * 3
+    one.refresh_from_db()
+    assert (one.failed_at, one.cancelled_at is None) == (None, False)
 
 
 @pytest.mark.parametrize("steps", [[], ["completed"], ["completed", "failed"]])

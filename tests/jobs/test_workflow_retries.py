@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
@@ -14,7 +15,7 @@ from jobs.errors import InvalidTransition
 from jobs.models import Event, Job, Tenant, Workflow
 from jobs.queue.claim import claim_remote
 from jobs.queue.sweep import sweep
-from jobs.services.jobs import cancel_job, complete_job, report_progress, retry_job
+from jobs.services.jobs import cancel_job, complete_job, fail_job, report_progress, retry_job
 from jobs.services.workflows import retry_workflow
 from jobs.workflows.locks import lock_with_steps
 from tests.conftest import ApiClient
@@ -154,6 +155,72 @@ def test_a_failed_workflow_with_nothing_left_to_run_is_refused(tenant: Tenant) -
 
     with pytest.raises(InvalidTransition, match="nothing is left"):
         retry_workflow(workflow, by="alice")
+
+
+def test_a_first_step_that_is_queued_goes_on_and_expires_no_more(tenant: Tenant) -> None:
+    workflow, (one, two) = make_steps(tenant, count=2)
+    expire(two)
+    Job.objects.filter(pk=one.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    retry_workflow(workflow, by="alice")
+    sweep()
+
+    one.refresh_from_db()
+    assert (one.status, one.expires_at) == ("queued", None)
+    assert statuses(workflow) == ["running", "queued", "waiting"]
+
+
+def test_a_workflow_whose_step_is_being_stopped_is_retried_when_that_has_ended(tenant: Tenant) -> None:
+    workflow, (one, two) = make_steps(tenant, count=2)
+    token = claim_one(one).lease_token
+    expire(two)
+    cancel_job(one, by="alice")
+
+    with pytest.raises(InvalidTransition, match="'one' is being cancelled"):
+        retry_workflow(workflow, by="bob")
+
+    fail_job(one, token, "stopped", "As asked.", is_retryable=True)
+    assert statuses(workflow) == ["failed", "cancelled", "failed"]
+    retry_workflow(workflow, by="bob")
+    assert statuses(workflow) == ["running", "queued", "waiting"]
+    one.refresh_from_db()
+    assert one.cancel_requested_at is None
+
+
+def test_a_request_to_cancel_a_step_that_has_not_begun_is_taken_back(tenant: Tenant) -> None:
+    workflow, (one, two) = make_steps(tenant, count=2)
+    expire(two)
+    Job.objects.filter(pk=one.pk).update(cancel_requested_at=timezone.now())
+
+    retry_workflow(workflow, by="bob")
+
+    one.refresh_from_db()
+    assert (one.status, one.cancel_requested_at) == ("queued", None)
+
+
+@pytest.mark.parametrize("error", ["text", ["list"], 7, {"message": None}, {"code": ["odd"]}, {}])
+def test_an_odd_error_of_the_run_before_stands_in_no_retrys_way(tenant: Tenant, error: Any) -> None:
+    workflow, (_, two, _) = failed_at_the_second(tenant)
+    Workflow.objects.update(error=error, retry_execution_data=error)
+    Job.objects.filter(pk=two.pk).update(error=error)
+
+    retry_workflow(workflow, by="alice")
+
+    told = workflow.retry_execution_data["previous"]["error"]
+    assert told is None or all(isinstance(told[name], str) for name in ("code", "message"))
+    assert statuses(workflow) == ["running", "completed", "queued", "waiting"]
+
+
+def test_what_the_database_refuses_otherwise_is_not_told_as_a_taken_key(tenant: Tenant) -> None:
+    workflow, (_, two, _) = failed_at_the_second(tenant)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE jobs_job ADD CONSTRAINT none_queued CHECK (status <> 'queued') NOT VALID")
+
+    with pytest.raises(IntegrityError, match="none_queued"), transaction.atomic():
+        retry_workflow(workflow, by="alice")
+
+    assert statuses(workflow) == ["failed", "completed", "failed", "waiting"]
 
 
 def test_a_step_without_its_input_is_refused_and_nothing_changes(tenant: Tenant) -> None:
@@ -400,6 +467,38 @@ def test_a_retry_while_a_step_ends_and_another_expires_waits_its_turn() -> None:
             {"image": URL},
         )
         cancel_job(two, by="cleaner")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_retries_whose_singleton_keys_cross_do_not_block_each_other() -> None:
+    tenant = make_tenant()
+    for turn in range(10):
+        crossed = [_of_services(tenant, turn, names) for names in ("ab", "ba")]
+
+        outcomes = at_once(
+            *(
+                lambda mine=workflow: retry_workflow(Workflow.objects.get(pk=mine.pk), by="x").status
+                for workflow in crossed
+            )
+        )
+
+        assert sorted(outcomes) == ["invalid_transition", "running"]
+        Job.objects.update(singleton_key="")
+
+
+def _of_services(tenant: Tenant, turn: int, names: str) -> Workflow:
+    """A failed workflow of two steps, each for a service and under the key of that service."""
+    workflow = make_workflow(tenant, workflow_id=f"w-{turn}-{names}", status="failed", total_steps=2)
+    for index, name in enumerate(names):
+        make_job(
+            tenant,
+            service_required=name,
+            singleton_key="only",
+            status="failed",
+            workflow=workflow,
+            step_index=index,
+        )
+    return workflow
 
 
 def test_steps_are_locked_in_the_order_of_their_ids_and_before_their_workflow(

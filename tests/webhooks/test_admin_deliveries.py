@@ -26,11 +26,14 @@ from tests.factories import (
 )
 from tests.webhooks.pages import (
     HOSTILE,
+    act,
     found,
     list_of,
     page_of,
     shown,
+    told,
 )
+from webhooks.admin.verbs import VerbAdmin
 from webhooks.models import Attempt, Delivery, Endpoint, Message, Receipt, Sender
 
 
@@ -88,6 +91,28 @@ def test_a_delivery_shows_its_attempts_and_what_was_said(root: Client, endpoint:
         assert text in html
     assert html.index("Attempt 2") < html.index("Attempt 1")
     assert html.count("<h2>Message<") == 1
+
+
+def test_a_delivery_whose_endpoint_goes_meanwhile_is_counted_as_refused(
+    root: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = (make_delivery(make_endpoint(tenant), status="failed") for _ in range(2))
+    do = VerbAdmin.act
+
+    def act_late(self: Any, request: Any, queryset: Any, verb: Any) -> Any:
+        """Between the list and the verb somebody deletes an endpoint."""
+        records = list(queryset)
+        Endpoint.objects.filter(pk=gone.endpoint_id).delete()
+        return do(self, request, records, verb)
+
+    monkeypatch.setattr(VerbAdmin, "act", act_late)
+
+    response = act(root, "redeliver", gone, kept, confirmed="1")
+
+    assert "1 delivery refused: No longer among those this list shows." in told(response)
+    assert set(Delivery.objects.filter(is_manual=True).values_list("endpoint", flat=True)) == {
+        kept.endpoint_id
+    }
 
 
 def test_what_is_for_operators_is_not_shown_to_viewers(viewer: Client, endpoint: Endpoint) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta
+
 import pytest
 from django.test import Client
 
@@ -9,6 +12,7 @@ from jobs.models import Event, Job, Tenant, Workflow
 from tests.factories import make_delivery, make_job, make_message, make_operator, make_workflow
 from tests.webhooks.pages import act, client_of, logged, page_of, shown, told
 from webhooks.models import Endpoint, Message
+from webhooks.services.messages import iso
 
 
 @pytest.fixture
@@ -52,12 +56,13 @@ def test_workflows_are_told_of_once_more_and_the_refused_counted(
     [
         ({"status": "running"}, False),
         ({"status": "completed", "notification_status": "told"}, False),
-        ({"status": "completed", "notification_status": "delivered"}, True),
+        ({"status": "completed", "notification_status": "delivered", "user_id": "user-1"}, True),
+        ({"status": "completed", "notification_status": "delivered"}, False),
         ({"status": "failed", "notification_status": "failed"}, True),
     ],
 )
 def test_a_workflows_page_offers_it_where_there_is_something_to_tell(
-    operator: Client, tenant: Tenant, fields: dict[str, str], is_offered: bool
+    operator: Client, tenant: Tenant, endpoint: Endpoint, fields: dict[str, str], is_offered: bool
 ) -> None:
     workflow = make_workflow(tenant, **fields)
 
@@ -78,15 +83,42 @@ def test_a_job_is_told_of_once_more_from_its_page(
     assert Message.objects.filter(job=job).count() == 2
 
 
-@pytest.mark.parametrize("how", ["delivered", "unheard", "step"])
+@pytest.mark.parametrize("how", ["unheard", "delivered before"])
+def test_a_jobs_page_offers_it_where_nobody_has_taken_the_message_of_its_last_end(
+    operator: Client, tenant: Tenant, endpoint: Endpoint, how: str
+) -> None:
+    job = make_job(tenant, status="completed")
+    if how == "delivered before":
+        told_of_end(job, endpoint, job.created_at - timedelta(hours=1), status="delivered")
+        told_of_end(job, endpoint, job.completed_at, status="failed")
+    assert 'value="renotify_jobs"' in shown(operator, page_of(job))
+
+    response = act(operator, "renotify_jobs", job, confirmed="1")
+
+    assert told(response) == ["1 job announced once more."]
+
+
+def test_where_nobody_listens_it_is_not_offered(operator: Client, tenant: Tenant) -> None:
+    workflow, job = make_workflow(tenant, status="failed"), make_job(tenant, status="completed")
+
+    assert "renotify" not in shown(operator, page_of(workflow)) + shown(operator, page_of(job))
+
+
+def told_of_end(job: Job, endpoint: Endpoint, at: datetime | None, *, status: str) -> None:
+    """A message of one end of a job, and what has become of it."""
+    body = {"type": "job.completed", "data": {"ended_at": iso(at)}}
+    message = make_message(job.tenant, job=job, body=json.dumps(body).encode())
+    make_delivery(endpoint, message, status=status)
+
+
+@pytest.mark.parametrize("how", ["delivered", "queued", "step"])
 def test_a_jobs_page_does_not_offer_it_where_it_would_be_refused(
     operator: Client, tenant: Tenant, endpoint: Endpoint, how: str
 ) -> None:
     workflow = make_workflow(tenant) if how == "step" else None
-    job = make_job(tenant, status="completed", workflow=workflow, step_index=0 if workflow else None)
-    if how != "unheard":
-        status = "delivered" if how == "delivered" else "failed"
-        make_delivery(endpoint, make_message(tenant, job=job), status=status)
+    status = "queued" if how == "queued" else "completed"
+    job = make_job(tenant, status=status, workflow=workflow, step_index=0 if workflow else None)
+    told_of_end(job, endpoint, job.completed_at, status="delivered" if how == "delivered" else "failed")
 
     assert "renotify_jobs" not in shown(operator, page_of(job))
 

@@ -230,6 +230,63 @@ def test_telling_lasts_until_the_user_knows(
     assert until_now <= forensics_of(workflow).durations["telling_ms"] < 660_000
 
 
+def make_delivered(tenant: Tenant, **fields: Any) -> Workflow:
+    """A workflow that ended 50 minutes ago, of which an endpoint has taken the webhook 20 minutes later."""
+    ended = timezone.now().replace(microsecond=0) - timedelta(minutes=50)
+    workflow, message = make_told(
+        tenant, **{"notification_status": "delivered", "completed_at": ended, **fields}
+    )
+    Workflow.objects.filter(pk=workflow.pk).update(created_at=ended - timedelta(minutes=5))
+    Message.objects.filter(pk=message.pk).update(created_at=ended)
+    delivery = make_delivery(make_endpoint(tenant), message, status="delivered")
+    later = ended + timedelta(minutes=20)
+    make_attempt(delivery, started_at=later, duration_ms=0, outcome="delivered")
+    make_attempt(delivery, number=2, started_at=later + timedelta(minutes=9), duration_ms=0)
+    workflow.refresh_from_db()
+    return workflow
+
+
+def test_without_a_user_who_takes_the_webhook_is_told(tenant: Tenant) -> None:
+    workflow = make_delivered(tenant)
+
+    found = forensics_of(workflow)
+
+    assert found.durations["telling_ms"] == 20 * 60_000
+    assert of_type(workflow, "waiting") == []
+
+
+def test_a_user_is_not_told_by_a_delivery(tenant: Tenant) -> None:
+    workflow = make_delivered(tenant, user_id="user-1")
+
+    found = forensics_of(workflow)
+
+    assert 50 * 60_000 <= found.durations["telling_ms"] < 51 * 60_000
+    assert [moment.data for moment in of_type(workflow, "waiting")] == [{"notification_status": "delivered"}]
+
+
+def test_a_delivery_of_the_run_before_tells_nobody_of_this_one(tenant: Tenant) -> None:
+    workflow = make_delivered(tenant)
+    Message.objects.update(workflow_run=7)
+
+    # Of this run's delivery nothing is known any more but that it was taken.
+    assert forensics_of(workflow).durations["telling_ms"] == 29 * 60_000
+
+
+def test_a_word_that_is_forgotten_came_no_later_than_the_last_call(tenant: Tenant) -> None:
+    workflow = make_delivered(tenant, user_id="user-1", notification_status="told")
+
+    assert forensics_of(workflow).durations["telling_ms"] == 29 * 60_000
+
+
+def test_where_the_time_went_does_not_depend_on_who_asks(tenant: Tenant) -> None:
+    workflow = make_delivered(tenant)
+
+    found = forensics_of(workflow, hidden=["delivery_attempted"])
+
+    assert [moment for moment in found.moments if moment.type == "delivery_attempted"] == []
+    assert found.durations["telling_ms"] == 20 * 60_000
+
+
 def test_an_account_without_the_right_sees_no_deliveries(tenant: Tenant, client: Client) -> None:
     workflow, message = make_told(tenant)
     make_delivery(make_endpoint(tenant, url="https://hooks.example.com/in"), message)

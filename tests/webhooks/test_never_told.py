@@ -18,6 +18,7 @@ from tests.receivers import Receiver, answer
 from tests.webhooks.calls import NOTIFIED, make_sender, send
 from webhooks.models import Delivery, Message
 from webhooks.sending.loop import send_due
+from webhooks.services.deliveries import recover_deliveries
 
 USER = "user-123"
 HOUR = timedelta(hours=1)
@@ -139,3 +140,22 @@ def test_a_job_outside_a_workflow_is_reopened_by_the_end_of_its_delivery(
     evaluate()
     job.refresh_from_db()
     assert job.status_category == "complete"
+
+
+def test_what_is_recovered_is_owed_again_and_looked_at_anew(
+    api: ApiClient, tenant: Tenant, receiver: Receiver, make_endpoint: MakeEndpoint
+) -> None:
+    receiver.behaviour = answer(500)
+    endpoint, _ = make_endpoint(event_types=["workflow.completed"])
+    workflow = generate(api, tenant)
+    Delivery.objects.update(step=9)
+    send_due()
+    assert verdict(workflow) == ("filed", "notification_failed")
+
+    recover_deliveries(endpoint)
+
+    workflow.refresh_from_db()
+    assert (workflow.notification_status, workflow.is_cleanup_evaluated) == ("owed", False)
+    let_time_pass(workflow)
+    assert verdict(workflow) == ("filed", "notification_missing")
+    assert "tried again by itself" in seen(api, workflow)["problem_details"]["missing"]

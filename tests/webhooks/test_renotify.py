@@ -16,11 +16,11 @@ from attestations.models import Attestation
 from jobs.errors import InvalidTransition
 from jobs.ids import uuid7
 from jobs.models import Event, Job, Tenant, Workflow
-from jobs.services.jobs import retry_job
+from jobs.services.jobs import complete_job, retry_job
 from jobs.testing import RunJobs
 from tests.conftest import ApiClient, MakeEndpoint
-from tests.factories import make_job, make_workflow
-from tests.jobs.stepping import complete, fail, make_steps
+from tests.factories import claim_one, make_job, make_workflow
+from tests.jobs.stepping import complete, expire, fail, make_steps
 from tests.jobs.test_api_access import assert_problem
 from tests.receivers import Receiver, answer
 from tests.webhooks.calls import NOTIFIED, make_sender, send
@@ -182,6 +182,80 @@ def test_the_same_request_sent_twice_tells_once(
     assert Message.objects.count() == 2
 
 
+def test_the_new_message_says_what_the_first_did_as_long_as_that_is_kept(
+    tenant: Tenant, receiver: Receiver, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint(event_types=["workflow.failed"])
+    workflow, (one, two) = make_steps(tenant, count=2)
+    token = claim_one(one).lease_token
+    expire(two)
+    complete_job(one, token, {})  # after its workflow has ended, with none of its steps completed
+
+    renotify_workflow(workflow, by="alice")
+
+    first, second = Message.objects.order_by("id")
+    assert bytes(first.body) == bytes(second.body)
+    assert first.content["data"]["completed_steps"] == 0
+    Delivery.objects.all().delete()
+    Message.objects.all().delete()
+    renotify_workflow(workflow, by="alice")
+    assert Message.objects.get().content["data"]["completed_steps"] == 1
+
+
+def test_a_delivered_workflow_without_a_user_409(
+    api: ApiClient, tenant: Tenant, receiver: Receiver, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint(event_types=["workflow.completed"])
+    workflow, (job,) = make_steps(tenant, count=1)
+    complete(job)
+    deliver()
+    Workflow.objects.update(
+        is_cleanup_evaluated=True, status_category="complete", evaluated_at=timezone.now()
+    )
+
+    response = api.send("post", "/api/workflows/w/renotify")
+
+    assert_problem(response, 409, "invalid_transition")
+    assert (status_of(workflow), workflow.status_category) == ("delivered", "complete")
+    assert Message.objects.count() == 1
+
+
+def test_no_more_than_five_messages_of_one_end_wait(
+    api: ApiClient, tenant: Tenant, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint(event_types=["workflow.completed"])
+    workflow = completed(tenant)
+    answers = [api.send("post", "/api/workflows/w/renotify") for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 409]
+    assert_problem(answers[-1], 409, "too_many_waiting")
+    assert Message.objects.count() == 5
+    latest = Delivery.objects.latest("id")
+    Delivery.objects.filter(pk=latest.pk).update(
+        status="failed", failed_at=timezone.now(), next_attempt_at=None
+    )
+    assert renotify_workflow(workflow, by="alice").notification_status == "owed"
+
+
+@pytest.mark.parametrize(
+    "error", ["text", ["list"], 7, {"message": "No code."}, {"code": None, "message": {}}]
+)
+def test_an_odd_error_is_told_as_well_as_it_can_be(
+    api: ApiClient, tenant: Tenant, make_endpoint: MakeEndpoint, error: Any
+) -> None:
+    make_endpoint(event_types=["workflow.failed", "job.failed"])
+    make_workflow(tenant, workflow_id="odd", status="failed", error=error)
+    job = make_job(tenant, status="failed", error=error)
+
+    answers = [api.send("post", f"/api/{path}/renotify") for path in ("workflows/odd", f"jobs/{job.pk}")]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    for message in Message.objects.all():
+        told = message.content["data"]["error"]
+        assert set(told) == {"code", "message"}
+        assert all(isinstance(text, str) for text in told.values())
+
+
 # --- What becomes of two messages of one run --------------------------------------------------------
 
 
@@ -293,6 +367,23 @@ def test_a_job_is_told_once_more(api: ApiClient, failed_delivery: Job, receiver:
     event = Event.objects.get(type="renotified")
     assert (event.job_id, event.data["message_id"]) == (failed_delivery.pk, str(second.pk))
     assert Attestation.objects.count() == 1
+
+
+def test_no_more_than_five_messages_of_a_jobs_end_wait(
+    api: ApiClient, tenant: Tenant, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint(event_types=["job.failed"])
+    job = make_job(tenant, service_required="gpu", max_attempts=1)
+    fail(job)
+    for _ in range(4):
+        renotify_job(job, by="alice")
+
+    assert_problem(api.send("post", f"/api/jobs/{job.pk}/renotify"), 409, "too_many_waiting")
+
+    retry_job(job, by="alice")
+    fail(job)
+    renotify_job(job, by="alice")  # those of the end before are not counted
+    assert Message.objects.count() == 7
 
 
 def test_a_job_whose_end_somebody_has_taken_is_not_told_again(

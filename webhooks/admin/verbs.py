@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,6 +21,7 @@ from django.views.decorators.debug import sensitive_variables
 from jobs.admin.api_keys import ShownOnce
 from jobs.admin.displays import page_url
 from jobs.admin.records import RecordAdmin
+from jobs.admin.verbs import GONE
 from jobs.errors import DomainError
 
 # Each is a transaction of its own, and the confirmation names every one.
@@ -69,12 +71,14 @@ class VerbAdmin(RecordAdmin):
                 outcome = verb.run(record, request.user.get_username())
             except DomainError as error:
                 refused[error.detail] += 1
+            except ObjectDoesNotExist:
+                refused[GONE] += 1
             else:
                 done[outcome] += 1
                 self.log_change(request, record, f"{verb.title}: {outcome}.")
         # Fewer are named than there are where all of a list are selected.
         if (gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(records)) > 0:
-            refused["No longer among those this list shows."] += gone
+            refused[GONE] += gone
         for outcome, count in done.items():
             self.message_user(request, f"{self.counted(count)}: {outcome}.", messages.SUCCESS)
         self.warn_of_cap(request, records)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from jobs.errors import DomainError, InvalidTransition
 from jobs.models import Workflow
+from jobs.models.evaluation import NOT_EVALUATED
 from jobs.statements import batch, run
 from webhooks.models import Delivery, Endpoint, Message
 from webhooks.services.messages import SQL, Event, announce_on_commit, write_messages
@@ -126,9 +127,8 @@ def _recover(deliveries: Any) -> int:
     while True:
         with transaction.atomic():
             some = deliveries.order_by("pk").select_for_update(no_key=True, skip_locked=True)
-            recovered = Delivery.objects.filter(
-                pk__in=list(some.values_list("pk", flat=True)[:AT_ONCE])
-            ).update(
+            messages = dict(some.values_list("pk", "message_id")[:AT_ONCE])
+            recovered = Delivery.objects.filter(pk__in=messages).update(
                 status=Delivery.Status.PENDING,
                 step=0,
                 lost_count=0,
@@ -138,10 +138,23 @@ def _recover(deliveries: Any) -> int:
                 reason="",
                 detail="",
             )
+            _owe_again(set(messages.values()))
             announce_on_commit()
         count += recovered
         if recovered < AT_ONCE:
             return count
+
+
+def _owe_again(messages: Collection[UUID]) -> None:
+    """What failed to be told is owed again where its messages are on their way again."""
+    told = Message.objects.filter(pk__in=messages, workflow_run__isnull=False)
+    runs = dict(told.order_by("workflow_run").values_list("workflow_id", "workflow_run"))
+    owed, failed = Workflow.NotificationStatus.OWED, Workflow.NotificationStatus.FAILED
+    theirs = Workflow.objects.filter(pk__in=runs, notification_status=failed).order_by("pk")
+    locked = theirs.select_for_update(no_key=True).values_list("pk", "attempt")
+    mine = [key for key, attempt in locked if runs[key] == attempt]
+    Workflow.objects.filter(pk__in=mine).update(notification_status=owed, **NOT_EVALUATED)
+    run("reopen_jobs", {"messages": list(messages)}, folder=SQL)
 
 
 def _make_room_by_hand(endpoint_id: UUID) -> None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from jobs.ids import uuid7
 from jobs.models import Job, Workflow
 from jobs.queue import wakeups
+from jobs.queue.outcomes import code_and_message
 from jobs.signals import FinishedAttempt, FinishedWorkflow
 from jobs.statements import batch, run
 from webhooks.models import Endpoint, Reason
@@ -155,6 +156,11 @@ def write_messages(events: Sequence[Event], takers: Takers | None = None) -> int
     return len(deliveries)
 
 
+def is_heard(event: Event) -> bool:
+    """Whether some endpoint takes events like this one."""
+    return bool(_takers({event.tenant_id}).of(event.tenant_id, event.type, only_to=event.only_to))
+
+
 def announce_on_commit() -> None:
     """Wake those who send, once the transaction at hand has committed."""
     transaction.on_commit(lambda: wakeups.announce([TOPIC]))
@@ -215,7 +221,7 @@ def event_of_job(attempt: FinishedAttempt) -> Event:
             "attempt": attempt.attempt,
             "worker": attempt.worker,
             "result": attempt.result if attempt.outcome == Job.Status.COMPLETED else None,
-            "error": _told(attempt.error) if attempt.outcome != Job.Status.COMPLETED else None,
+            "error": code_and_message(attempt.error) if attempt.outcome != Job.Status.COMPLETED else None,
             "ended_at": iso(attempt.ended_at),
             "trace_id": attempt.trace_id,
             "request_id": attempt.request_id,
@@ -240,7 +246,7 @@ def event_of_workflow(workflow: FinishedWorkflow) -> Event:
             "status": workflow.status,
             "run": workflow.attempt,
             "outputs": workflow.outputs,
-            "error": _told(workflow.error),
+            "error": code_and_message(workflow.error),
             "total_steps": workflow.total_steps,
             "completed_steps": workflow.completed_steps,
             "ended_at": iso(workflow.ended_at),
@@ -248,11 +254,6 @@ def event_of_workflow(workflow: FinishedWorkflow) -> Event:
             "request_id": workflow.request_id,
         },
     )
-
-
-def _told(error: dict[str, Any] | None) -> dict[str, Any] | None:
-    """As much of an error as leaves the house: no traceback."""
-    return {"code": error["code"], "message": error["message"]} if error else None
 
 
 def _fitted(data: dict[str, Any]) -> dict[str, Any]:

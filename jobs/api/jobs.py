@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -116,7 +117,16 @@ class JobList(ListAPIView[Job]):
     queryset = Job.objects.none()
     serializer_class = JobSerializer
     scopes = {"GET": "read", "POST": "submit"}
-    filters = ("status", "kind", "service_required", "queue", "trace_id", "actor_id", "problem_type")
+    filters = (
+        "status",
+        "kind",
+        "service_required",
+        "queue",
+        "trace_id",
+        "actor_id",
+        "status_category",
+        "problem_type",
+    )
 
     def get_queryset(self) -> QuerySet[Job]:
         asked = asked_filters(Job, self.request.query_params, self.filters)
@@ -172,6 +182,14 @@ class JobVerb(APIView):
     def job(self, request: Request, job_id: str) -> Job:
         return get_object_or_404(jobs_of(key_of(request).tenant), pk=job_id)
 
+    def act(
+        self, request: Request, job_id: str, serve: Callable[..., Job], fields: type[StrictSerializer]
+    ) -> Response:
+        """Have a service do it, for the one who asks and with the fields that are given."""
+        asked = validated(fields, request.data)
+        by = actor_of(request.headers, key_of(request))
+        return Response(shown(JobSerializer, serve(self.job(request, job_id), by=by, **asked)))
+
 
 class CancelJob(JobVerb):
     @extend_schema(request=None, responses=JobSerializer)
@@ -187,10 +205,7 @@ class RetryJob(JobVerb):
     @idempotent
     def post(self, request: Request, job_id: str) -> Response:
         """Queue a failed or cancelled job again for one attempt more."""
-        asked = validated(RetrySerializer, request.data)
-        by = actor_of(request.headers, key_of(request))
-        job = retry_job(self.job(request, job_id), by=by, **asked)
-        return Response(shown(JobSerializer, job))
+        return self.act(request, job_id, retry_job, RetrySerializer)
 
 
 class EnqueueJob(APIView):

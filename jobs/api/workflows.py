@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -96,7 +97,16 @@ class WorkflowList(ListAPIView[Workflow]):
     queryset = Workflow.objects.none()
     serializer_class = WorkflowSerializer
     scopes = {"GET": "read"}
-    filters = ("status", "kind", "collection_id", "user_id", "session_id", "trace_id", "problem_type")
+    filters = (
+        "status",
+        "kind",
+        "collection_id",
+        "user_id",
+        "session_id",
+        "trace_id",
+        "status_category",
+        "problem_type",
+    )
 
     def get_queryset(self) -> QuerySet[Workflow]:
         asked = asked_filters(Workflow, self.request.query_params, self.filters)
@@ -128,16 +138,20 @@ class WorkflowVerb(APIView):
         mine = Workflow.objects.of_tenant(key_of(request).tenant)
         return get_object_or_404(mine, workflow_id=workflow_id)
 
+    def act(self, request: Request, workflow_id: str, serve: Callable[..., Workflow]) -> Response:
+        """Have a service do it, for the one who asks and for the reason that is given."""
+        asked = validated(ReasonSerializer, request.data)
+        by = actor_of(request.headers, key_of(request))
+        workflow = serve(self.workflow(request, workflow_id), by=by, **asked)
+        return Response(shown(WorkflowDetailSerializer, workflow))
+
 
 class RetryWorkflow(WorkflowVerb):
     @extend_schema(request=ReasonSerializer, responses=WorkflowDetailSerializer)
     @idempotent
     def post(self, request: Request, workflow_id: str) -> Response:
         """Run a failed workflow again: only what failed; what has completed keeps its results."""
-        asked = validated(ReasonSerializer, request.data)
-        by = actor_of(request.headers, key_of(request))
-        workflow = retry_workflow(self.workflow(request, workflow_id), by=by, **asked)
-        return Response(shown(WorkflowDetailSerializer, workflow))
+        return self.act(request, workflow_id, retry_workflow)
 
 
 class CancelWorkflow(WorkflowVerb):
@@ -145,7 +159,4 @@ class CancelWorkflow(WorkflowVerb):
     @idempotent
     def post(self, request: Request, workflow_id: str) -> Response:
         """Stop a workflow: at once where no step runs, else when the running step has ended."""
-        asked = validated(ReasonSerializer, request.data)
-        by = actor_of(request.headers, key_of(request))
-        workflow = cancel_workflow(self.workflow(request, workflow_id), by=by, **asked)
-        return Response(shown(WorkflowDetailSerializer, workflow))
+        return self.act(request, workflow_id, cancel_workflow)

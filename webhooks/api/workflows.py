@@ -6,10 +6,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.api.authentication import actor_of
-from jobs.api.fields import shown, validated
 from jobs.api.idempotency import idempotent
-from jobs.api.jobs import JobSerializer, JobVerb, key_of
+from jobs.api.jobs import JobSerializer, JobVerb
 from jobs.api.workflows import ReasonSerializer, WorkflowDetailSerializer, WorkflowVerb
 from webhooks.services.renotify import renotify_job, renotify_workflow
 
@@ -19,10 +17,7 @@ class RenotifyWorkflow(WorkflowVerb):
     @idempotent
     def post(self, request: Request, workflow_id: str) -> Response:
         """Tell the endpoints once more how the workflow has ended; nothing is run again."""
-        asked = validated(ReasonSerializer, request.data)
-        by = actor_of(request.headers, key_of(request))
-        workflow = renotify_workflow(self.workflow(request, workflow_id), by=by, **asked)
-        return Response(shown(WorkflowDetailSerializer, workflow))
+        return self.act(request, workflow_id, renotify_workflow)
 
 
 class RenotifyJob(JobVerb):
@@ -30,7 +25,4 @@ class RenotifyJob(JobVerb):
     @idempotent
     def post(self, request: Request, job_id: str) -> Response:
         """Tell the endpoints once more how a job outside a workflow has ended; nothing is run again."""
-        asked = validated(ReasonSerializer, request.data)
-        by = actor_of(request.headers, key_of(request))
-        job = renotify_job(self.job(request, job_id), by=by, **asked)
-        return Response(shown(JobSerializer, job))
+        return self.act(request, job_id, renotify_job, ReasonSerializer)

@@ -201,7 +201,8 @@ def _advice_on_type(row: Any) -> list[str]:
 
 def _advice_on_absence(row: Any) -> list[str]:
     return [
-        "Put the file back at its address, or find out who has deleted it.",
+        "Put the file back at its address; an operator then has it looked at anew by"
+        " manage.py evaluate_jobs --again missing_output.",
         f"If it never was there, mend the worker of {row.service!r}: it is to answer when its file is stored.",
         "Then submit the request again: a completed workflow is not run again.",
     ]

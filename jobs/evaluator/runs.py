@@ -76,6 +76,11 @@ def evaluate(*, chunk: int = CHUNK) -> EvaluationRun:
     return record
 
 
+def reopen(problem: ProblemType) -> int:
+    """Have all units with a problem evaluated anew, which no change of theirs would bring about; how many."""
+    return sum(model.objects.filter(problem_type=problem).update(**NOT_EVALUATED) for model in MODELS)
+
+
 def _save(record: EvaluationRun, tally: Tally, **fields: Any) -> None:
     EvaluationRun.objects.filter(pk=record.pk).update(
         evaluated_count=tally.categories.total(),

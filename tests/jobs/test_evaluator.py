@@ -648,6 +648,21 @@ def test_the_command_says_what_it_found(place: Place, capsys: pytest.CaptureFixt
     assert ("missing_output", "1") in zip(said, said[1:], strict=False)
 
 
+def test_the_command_looks_anew_at_what_has_a_problem(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mended, other = make_generation(place, outputs=[]), make_failed(place, {"code": "oom", "message": "no"})
+    evaluate()
+    Workflow.objects.filter(pk=mended.pk).update(outputs=["https://cdn.example.com/a.png"])
+
+    call_command("evaluate_jobs", again="missing_output")
+
+    mended.refresh_from_db()
+    assert mended.status_category == "complete"
+    assert "1 to be looked at anew" in capsys.readouterr().out
+    assert verdict(other) == ("incomplete", "worker_failed")
+
+
 def test_the_schedule_evaluates_every_ten_minutes(db: None) -> None:
     sync_schedules()
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
-from jobs.evaluator.runs import evaluate
-from jobs.models import EvaluationRun
+from jobs.evaluator.runs import evaluate, reopen
+from jobs.models import EvaluationRun, ProblemType
 
 
 class Command(BaseCommand):
     help = "Say of all work that has ended or is overdue whether it is truly done: made, attested, its user told."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--again",
+            choices=ProblemType.values,
+            metavar="PROBLEM",
+            help="look anew at all work that has this problem, whose cause was mended outside the platform",
+        )
+
+    def handle(self, *args: Any, again: str | None, **options: Any) -> None:
+        if again:
+            self.stdout.write(f"{reopen(ProblemType(again)):,} to be looked at anew")
         self.stdout.write(report(evaluate()))
 
 

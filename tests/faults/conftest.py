@@ -91,6 +91,11 @@ class Platform:
         with psycopg.connect(self.database_url, row_factory=dict_row, autocommit=True) as connection:
             return connection.execute(sql, params).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Run a statement that answers nothing."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(sql)
+
     @property
     def database_url(self) -> str:
         if "url" not in self.__dict__:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -186,6 +185,3 @@ def tell(unit: Unit, endpoint: Endpoint, *, status: str, ago: timedelta = LONG_A
     Message.objects.filter(pk=message.pk).update(created_at=at)
     make_delivery(endpoint, message, status=status, **fields)
     return message
-
-
-Builder = Callable[[Place], Unit]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.evaluator.mails import ProblemMail, send_problem_mail
-from jobs.evaluator.runs import evaluate
+from jobs.evaluator.runs import NotEvaluated, evaluate
 from jobs.hygiene.retention import apply_retentions
 from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
-from jobs.queue.handlers import NoPayload, handler
+from jobs.queue.handlers import NoPayload, PermanentError, handler
 
 
 @handler("system.ping", payload=NoPayload, batch_size=100)
@@ -29,7 +29,10 @@ def apply_retention(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
 @handler("system.evaluate", payload=NoPayload, timeout_seconds=3_600, is_attested=False, is_internal=True)
 def evaluate_work(envelope: JobEnvelope[NoPayload]) -> dict[str, Any]:
     """Say of all work that has ended or is overdue whether it is truly done."""
-    run = evaluate()
+    try:
+        run = evaluate()
+    except NotEvaluated as failure:  # the next run is another try
+        raise PermanentError(str(failure), code="not_evaluated") from failure
     return {"run": run.pk, "categories": run.categories, "problems": run.problems}
 
 

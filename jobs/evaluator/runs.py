@@ -25,7 +25,7 @@ from jobs.evaluator.overdue import Servers, describe_overdue, find_overdue
 from jobs.evaluator.rules import TOO_EARLY, Finding, Units, rules
 from jobs.models import EvaluationRun, Job, ProblemType, StatusCategory, Workflow
 from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
-from jobs.statements import batch, run
+from jobs.statements import AWAY, batch, run
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,10 @@ LOOK_SHARE_OF_CHUNK = 0.25
 _WEIGHT = {problem: place for place, problem in enumerate(CATEGORIES)}
 
 
+class NotEvaluated(Exception):
+    """Some units can't be judged; they are tried again by the next run."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What a run has said so far, in units."""
@@ -53,6 +57,7 @@ class Tally:
     categories: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
+    failed: int = 0
 
     def add(self, rows: Sequence[Any]) -> None:
         self.categories.update(row.status_category for row in rows)
@@ -60,19 +65,24 @@ class Tally:
 
 
 def evaluate(*, chunk: int = CHUNK) -> EvaluationRun:
-    """Judge every unit that has ended or is overdue and was not looked at since; the record of the run."""
+    """Judge every unit that has ended or is overdue and was not looked at since; the record of the run.
+
+    Raises NotEvaluated, with all else done, where some rule fails for some of them.
+    """
     record = EvaluationRun.objects.create()
     record.refresh_from_db()
     tally, looks_until = Tally(), time.monotonic() + LOOK_SECONDS
     for model in MODELS:
         for ids in _chunks(model, chunk, looks_until):
-            _judge_ended(model, ids, tally)
+            _judge_each(model, ids, tally)
         _judge_overdue(model, tally)
         _save(record, tally)
     tell_problems()
     _save(record, tally, finished_at=Now())
     record.refresh_from_db()
     logger.info("evaluated", extra={"units": record.evaluated_count, "problems": record.problems})
+    if tally.failed:
+        raise NotEvaluated(f"{tally.failed} unit(s) could not be judged; the log says why. All others were.")
     return record
 
 
@@ -114,6 +124,22 @@ def _chunks(model: Model, size: int, looks_until: float) -> Iterator[list[UUID]]
         after = ids[-1]
 
 
+def _judge_each(model: Model, ids: Sequence[UUID], tally: Tally) -> None:
+    """Judge these together; where that fails, in halves, until what can't be judged stands alone and is left."""
+    try:
+        _judge_ended(model, ids, tally)
+    except AWAY:
+        raise  # nothing is wrong with the units
+    except Exception:
+        if len(ids) == 1:
+            tally.failed += 1
+            logger.exception("unit not evaluated", extra={"unit": f"{model.__name__} {ids[0]}"})
+            return
+        middle = len(ids) // 2
+        _judge_each(model, ids[:middle], tally)
+        _judge_each(model, ids[middle:], tally)
+
+
 def _judge_ended(model: Model, ids: Sequence[UUID], tally: Tally) -> None:
     with transaction.atomic():
         mine = _to_evaluate(model).filter(pk__in=ids).order_by("pk")
@@ -122,8 +148,9 @@ def _judge_ended(model: Model, ids: Sequence[UUID], tally: Tally) -> None:
         found = _findings(units)
         waiting = {key for key, findings in found.items() if _is_too_early(findings)}
         ready = [key for key in units.ids if key not in waiting]
-        tally.waiting += len(waiting)
-        tally.add(_judge(model, ready, [_verdict(found[key]) for key in ready if key in found]))
+        rows = _judge(model, ready, [_verdict(found[key]) for key in ready if key in found])
+    tally.waiting += len(waiting)
+    tally.add(rows)
 
 
 def _findings(units: Units) -> dict[UUID, list[Finding]]:

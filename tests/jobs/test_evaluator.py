@@ -11,8 +11,10 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from attestations.models import Attestation
+from jobs.evaluator import runs
+from jobs.evaluator.rules import Finding, Units, rules
 from jobs.evaluator.runs import evaluate
-from jobs.models import Job, ProblemAlert, ProblemType, Queue, Tenant, Workflow
+from jobs.models import EvaluationRun, Job, ProblemAlert, ProblemType, Queue, Tenant, Workflow
 from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
 from jobs.queue.enqueue import enqueue_job
 from jobs.queue.envelope import JobEnvelope
@@ -635,6 +637,33 @@ def test_evaluating_clears_what_it_said_before(place: Place) -> None:
 
     assert verdict(workflow) == ("complete", "")
     assert workflow.problem_details is None
+
+
+def test_a_unit_that_no_rule_can_bear_holds_up_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch, run_jobs: RunJobs
+) -> None:
+    units = [make_generation(place, outputs=[]) for _ in range(9)]
+    bad = units[4]
+
+    def fail(chunk: Units) -> list[Finding]:
+        if bad.pk in chunk.ids:
+            raise ZeroDivisionError("a rule with a fault")
+        return []
+
+    monkeypatch.setattr(runs, "rules", [*rules, fail])
+    with pytest.raises(runs.NotEvaluated, match="1 unit"):
+        evaluate()
+
+    judged = Workflow.objects.filter(is_cleanup_evaluated=True)
+    assert set(judged) == {unit for unit in units if unit != bad}
+    assert EvaluationRun.objects.get().evaluated_count == 8
+    assert ProblemAlert.objects.get().told_at is not None
+    enqueue_job("system.evaluate", {})
+    (job,) = run_jobs()
+    assert (job.status, job.error["code"], job.attempt) == ("failed", "not_evaluated", 1)
+
+    monkeypatch.undo()
+    assert verdict(bad) == ("incomplete", "missing_output")
 
 
 def test_the_command_says_what_it_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

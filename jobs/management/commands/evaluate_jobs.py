@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs.evaluator.runs import evaluate, reopen
+from jobs.evaluator.runs import NotEvaluated, evaluate, reopen
 from jobs.models import EvaluationRun, ProblemType
 
 
@@ -24,7 +24,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, again: str | None, **options: Any) -> None:
         if again:
             self.stdout.write(f"{reopen(ProblemType(again)):,} to be looked at anew")
-        self.stdout.write(report(evaluate()))
+        try:
+            self.stdout.write(report(evaluate()))
+        except NotEvaluated as failure:
+            raise CommandError(str(failure)) from failure
 
 
 def report(run: EvaluationRun) -> str:

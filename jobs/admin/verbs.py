@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +42,55 @@ class Verb:
     outcome: Callable[[Any], str]
 
 
-class VerbAdmin(RecordAdmin):
-    """Records with verbs; `what` and `state` are how a question names a record."""
-
-    def verbs(self) -> list[Verb]:
-        """The floor's own and what upper floors add to them."""
-        raise NotImplementedError
+class AskingAdmin(RecordAdmin):
+    """Records that something is done to; `what` and `state` are how a question names a record."""
 
     def what(self, record: Any) -> SafeString:
         raise NotImplementedError
 
     def state(self, record: Any) -> SafeString:
+        raise NotImplementedError
+
+    def serve_each(
+        self,
+        request: HttpRequest,
+        records: Sequence[Any],
+        serve: Callable[[Any], tuple[Any, str]],
+        *,
+        title: str,
+        remark: str = "",
+    ) -> tuple[Counter[str], Counter[str]]:
+        """Do it one by one and log it; how many came to what, and how many were refused and why.
+
+        `serve` answers the record as it is now, with what came of it, and raises DomainError where it is refused.
+        """
+        done: Counter[str] = Counter()
+        refused: Counter[str] = Counter()
+        for record in records:
+            try:
+                changed, outcome = serve(record)
+            except DomainError as error:
+                refused[error.detail] += 1
+            except ObjectDoesNotExist:
+                refused[GONE] += 1
+            else:
+                done[outcome] += 1
+                self.log_change(request, changed, f"{title}: {outcome}. {remark}".strip())
+        # Fewer are named than there are where all of a list are selected.
+        if (gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(records)) > 0:
+            refused[GONE] += gone
+        return done, refused
+
+    def counted(self, count: int) -> str:
+        noun = self.opts.verbose_name if count == 1 else self.opts.verbose_name_plural
+        return f"{count} {noun}"
+
+
+class VerbAdmin(AskingAdmin):
+    """Records with verbs, to which upper floors add theirs."""
+
+    def verbs(self) -> list[Verb]:
+        """The floor's own and what upper floors add to them."""
         raise NotImplementedError
 
     @property
@@ -73,22 +111,13 @@ class VerbAdmin(RecordAdmin):
         records = list(queryset[:BULK_MAX])
         if "confirmed" not in request.POST:
             return self.ask(request, records, verb)
-        done: Counter[str] = Counter()
-        refused: Counter[str] = Counter()
         reason = UNSTORABLE.sub("\ufffd", request.POST.get("reason", "")[:1_000])
-        for record in records:
-            try:
-                changed = verb.run(record, request.user.get_username(), reason)
-            except DomainError as error:
-                refused[error.detail] += 1
-            except ObjectDoesNotExist:
-                refused[GONE] += 1
-            else:
-                done[verb.outcome(changed)] += 1
-                self.log_change(request, changed, f"{verb.title}: {verb.outcome(changed)}. {reason}".strip())
-        # Fewer are named than there are where all of a list are selected.
-        if (gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(records)) > 0:
-            refused[GONE] += gone
+
+        def serve(record: Any) -> tuple[Any, str]:
+            changed = verb.run(record, request.user.get_username(), reason)
+            return changed, verb.outcome(changed)
+
+        done, refused = self.serve_each(request, records, serve, title=verb.title, remark=reason)
         self.tell(request, done, refused)
         return HttpResponseRedirect(page_url(records[0])) if records and "from_page" in request.POST else None
 
@@ -113,10 +142,6 @@ class VerbAdmin(RecordAdmin):
             self.message_user(request, f"{self.counted(count)} {outcome}.", messages.SUCCESS)
         for why, count in refused.items():
             self.message_user(request, f"{self.counted(count)} refused: {why}", messages.WARNING)
-
-    def counted(self, count: int) -> str:
-        noun = self.opts.verbose_name if count == 1 else self.opts.verbose_name_plural
-        return f"{count} {noun}"
 
 
 def _action_of(verb: Verb) -> Action:

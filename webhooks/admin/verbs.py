@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
 from jobs.admin.api_keys import ShownOnce
 from jobs.admin.displays import page_url
-from jobs.admin.records import RecordAdmin
-from jobs.admin.verbs import GONE
-from jobs.errors import DomainError
+from jobs.admin.verbs import AskingAdmin
 
 # Each is a transaction of its own, and the confirmation names every one.
 BULK_MAX = 200
@@ -48,14 +43,8 @@ class Verb(Question):
     run: Callable[[Any, str], str]
 
 
-class VerbAdmin(RecordAdmin):
-    """Records with verbs; `what` and `state` are how a question names a record."""
-
-    def what(self, record: Any) -> SafeString:
-        raise NotImplementedError
-
-    def state(self, record: Any) -> SafeString:
-        raise NotImplementedError
+class VerbAdmin(AskingAdmin):
+    """Records with verbs, some of which give new secrets."""
 
     def act(
         self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb, *, remark: str = ""
@@ -64,21 +53,11 @@ class VerbAdmin(RecordAdmin):
         records = list(queryset[:BULK_MAX])
         if verb.question and "confirmed" not in request.POST:
             return self.ask(request, records, verb, remark)
-        done: Counter[str] = Counter()
-        refused: Counter[str] = Counter()
-        for record in records:
-            try:
-                outcome = verb.run(record, request.user.get_username())
-            except DomainError as error:
-                refused[error.detail] += 1
-            except ObjectDoesNotExist:
-                refused[GONE] += 1
-            else:
-                done[outcome] += 1
-                self.log_change(request, record, f"{verb.title}: {outcome}.")
-        # Fewer are named than there are where all of a list are selected.
-        if (gone := len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - len(records)) > 0:
-            refused[GONE] += gone
+
+        def serve(record: Any) -> tuple[Any, str]:
+            return record, verb.run(record, request.user.get_username())
+
+        done, refused = self.serve_each(request, records, serve, title=verb.title)
         for outcome, count in done.items():
             self.message_user(request, f"{self.counted(count)}: {outcome}.", messages.SUCCESS)
         self.warn_of_cap(request, records)
@@ -150,7 +129,3 @@ class VerbAdmin(RecordAdmin):
     @property
     def list_url(self) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
-
-    def counted(self, count: int) -> str:
-        noun = self.opts.verbose_name if count == 1 else self.opts.verbose_name_plural
-        return f"{count} {noun}"

@@ -1,4 +1,4 @@
-"""What the evaluator says of each kind of problem, and of healthy work that looks like it."""
+"""What the evaluator says of work that has ended, and of healthy work that looks like it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.utils import timezone
-from django_q.models import Schedule
 
 from attestations.models import Attestation
-from jobs.evaluator import runs
-from jobs.evaluator.rules import Finding, Units, rules
-from jobs.evaluator.runs import evaluate
-from jobs.models import EvaluationRun, Job, ProblemAlert, ProblemType, Queue, Tenant, Workflow
-from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
-from jobs.queue.enqueue import enqueue_job
+from jobs.models import Job, ProblemType, Tenant
+from jobs.models.evaluation import CATEGORIES
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler, unregister
-from jobs.schedules import sync_schedules
-from jobs.testing import RunJobs
 from tests.factories import (
-    make_cluster,
     make_delivery,
     make_endpoint,
     make_event,
     make_job,
-    make_service,
-    make_worker,
-    make_workflow,
 )
+from tests.jobs.judging import details, verdict
 from tests.units import (
     Place,
-    Unit,
     attest,
     attest_failed_run,
     attest_run,
@@ -41,34 +29,13 @@ from tests.units import (
     make_failed,
     make_generation,
     make_lone_job,
-    make_running,
     tell,
 )
-
-OVERDUE = timedelta(minutes=30)
 
 
 @pytest.fixture
 def place(tenant: Tenant) -> Place:
     return Place.of(tenant)
-
-
-def verdict(unit: Unit) -> tuple[str, str]:
-    """Evaluate, and say what became of this unit; blank where it is too early to say."""
-    evaluate()
-    unit.refresh_from_db()
-    assert unit.is_cleanup_evaluated == bool(unit.status_category)
-    assert (unit.evaluated_at is not None) == unit.is_cleanup_evaluated
-    return unit.status_category, unit.problem_type
-
-
-def details(unit: Unit) -> dict[str, Any]:
-    assert unit.problem_details is not None
-    assert unit.problem_details["missing"]
-    assert unit.problem_details["what_to_do"]
-    assert unit.problem_details["since"]
-    found: dict[str, Any] = unit.problem_details
-    return found
 
 
 def test_every_problem_has_a_category() -> None:
@@ -426,138 +393,6 @@ def test_old_attestations_without_the_request_are_evaluated(place: Place) -> Non
     assert verdict(workflow) == ("complete", "")
 
 
-def test_stuck_in_the_queue_although_a_worker_offers_its_service(place: Place) -> None:
-    make_worker(place.tenant, services=["artgen"])
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-
-
-def test_stuck_because_its_service_is_paused(place: Place) -> None:
-    make_worker(place.tenant, services=["artgen"])
-    make_service("artgen", paused_at=timezone.now())
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-    assert "paused" in details(workflow)["missing"]
-    assert "manage.py queue resume artgen --service" in " ".join(details(workflow)["what_to_do"])
-
-
-def test_stuck_in_an_attempt_that_nobody_ended(place: Place) -> None:
-    job = make_job(
-        place.tenant,
-        service_required="artgen",
-        status="running",
-        started_at=timezone.now() - timedelta(hours=1),
-        timeout_seconds=300,
-    )
-
-    assert verdict(job) == ("incomplete", "stuck")
-
-
-def test_stuck_because_nothing_moved_the_workflow_on(place: Place) -> None:
-    workflow = make_running(place, status="completed", attempt=1, completed_at=ended())
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-
-
-def test_stuck_without_any_job(place: Place) -> None:
-    workflow = make_workflow(place.tenant)
-    Workflow.objects.filter(pk=workflow.pk).update(created_at=ended())
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-
-
-def test_no_worker_offers_the_service(place: Place, other_tenant: Tenant) -> None:
-    make_worker(other_tenant, services=["artgen"])  # somebody else's
-    make_worker(place.tenant, services=["artgen"], last_seen_at=timezone.now() - timedelta(hours=1))  # gone
-    make_worker(place.tenant, services=["proving"])  # does something else
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-
-    assert verdict(workflow) == ("incomplete", "no_worker")
-    assert "'artgen'" in details(workflow)["missing"]
-
-
-def test_a_worker_that_is_busy_still_offers_all_its_services(place: Place) -> None:
-    long_ago = timezone.now() - timedelta(minutes=20)
-    make_worker(place.tenant, worker_id="gpu-1", services=["artgen", "upscale"], last_seen_at=long_ago)
-    make_job(
-        place.tenant, service_required="upscale", status="running", worker="gpu-1", timeout_seconds=9_000
-    )
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-
-
-def test_what_is_stuck_is_said_anew_when_its_cause_has_changed(place: Place) -> None:
-    make_worker(place.tenant, services=["artgen"])
-    service = make_service("artgen", paused_at=timezone.now())
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-    assert verdict(workflow) == ("incomplete", "stuck")
-
-    Queue.objects.filter(pk=service.pk).update(paused_at=None)
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-    assert "paused" not in details(workflow)["missing"]
-    assert ProblemAlert.objects.get().untold_count == 0, "it was told before, and is nothing new"
-
-
-def test_no_cluster_serves_the_queue(place: Place) -> None:
-    job = make_job(place.tenant, run_at=timezone.now() - OVERDUE)
-
-    assert verdict(job) == ("incomplete", "no_worker")
-    assert "Q_CLUSTER_NAME=default" in " ".join(details(job)["what_to_do"])
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"run_at": timezone.now() + timedelta(hours=1)},
-        {"run_at": timezone.now() - timedelta(minutes=5)},
-        {"status": "running", "started_at": timezone.now() - timedelta(minutes=12)},
-        {
-            "status": "running",
-            "started_at": timezone.now() - timedelta(hours=3),
-            "timeout_seconds": 20_000,
-        },
-    ],
-    ids=[
-        "due later",
-        "due a moment ago",
-        "runs within its timeout and the grace",
-        "runs long by its own word",
-    ],
-)
-def test_live_work_that_is_not_overdue_is_left_alone(place: Place, fields: dict[str, Any]) -> None:
-    make_cluster("default")
-
-    assert verdict(make_job(place.tenant, **fields)) == ("", "")
-
-
-def test_what_was_without_worker_is_stuck_once_there_is_one(place: Place) -> None:
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-    assert verdict(workflow) == ("incomplete", "no_worker")
-
-    make_worker(place.tenant, services=["artgen"])
-
-    assert verdict(workflow) == ("incomplete", "stuck")
-
-
-def test_a_stuck_workflow_that_goes_on_is_reopened(place: Place) -> None:
-    workflow = make_running(place, run_at=timezone.now() - OVERDUE)
-    assert verdict(workflow) == ("incomplete", "no_worker")
-
-    workflow.jobs.filter(step_index=0).update(
-        status="running",
-        attempt=1,
-        started_at=timezone.now(),
-        lease_token=workflow.pk,
-        lease_expires_at=timezone.now() + timedelta(seconds=30),
-    )
-
-    assert verdict(workflow) == ("", "")
-
-
 def test_of_several_problems_the_weightiest_counts_and_the_others_are_named(place: Place) -> None:
     workflow = make_generation(place, outputs=[], notification_status="failed")
     Attestation.objects.filter(workflow=workflow).delete()
@@ -570,142 +405,3 @@ def test_what_no_waiting_would_mend_is_said_inside_the_grace(place: Place) -> No
     workflow = make_generation(place, outputs=[], notification_status="owed", completed_at=timezone.now())
 
     assert verdict(workflow) == ("incomplete", "missing_output")
-
-
-def test_steps_of_workflows_are_no_units(place: Place) -> None:
-    workflow = make_generation(place)
-
-    evaluate()
-
-    assert not workflow.jobs.filter(is_cleanup_evaluated=True).exists()
-
-
-def test_what_was_evaluated_is_left_alone_until_it_changes(place: Place) -> None:
-    workflow = make_generation(place)
-    evaluate()
-    workflow.refresh_from_db()
-    before = workflow.evaluated_at
-
-    run = evaluate()
-
-    workflow.refresh_from_db()
-    assert (run.evaluated_count, workflow.evaluated_at) == (0, before)
-
-
-def test_a_run_is_recorded(place: Place) -> None:
-    make_generation(place)
-    make_generation(place, outputs=[])
-    make_generation(place, notification_status="owed", completed_at=timezone.now())
-
-    run = evaluate()
-
-    assert (run.evaluated_count, run.waiting_count) == (2, 1)
-    assert run.categories == {"complete": 1, "incomplete": 1}
-    assert run.problems == {"missing_output": 1}
-    assert run.finished_at is not None
-    assert run.duration_ms is not None
-
-
-def test_chunks_cover_everything_once(place: Place) -> None:
-    made = [make_generation(place) for _ in range(5)] + [make_lone_job(place) for _ in range(5)]
-    stuck = [make_running(place, run_at=timezone.now() - OVERDUE) for _ in range(5)]
-
-    run = evaluate(chunk=2)
-
-    assert run.categories == {"complete": len(made), "incomplete": len(stuck)}
-
-
-def test_the_statements_do_not_grow_with_the_units(place: Place, statements: list[str]) -> None:
-    def count() -> int:
-        statements.clear()
-        evaluate()
-        return len(statements)
-
-    make_generation(place, outputs=[], notification_status="failed")
-    few = count()
-    for _ in range(30):
-        make_generation(place, outputs=[], notification_status="failed")
-        make_generation(place)
-
-    assert count() <= few
-
-
-def test_evaluating_clears_what_it_said_before(place: Place) -> None:
-    workflow = make_generation(place, outputs=[])
-    assert verdict(workflow) == ("incomplete", "missing_output")
-    Workflow.objects.filter(pk=workflow.pk).update(outputs=["https://cdn.example.com/a.png"], **NOT_EVALUATED)
-
-    assert verdict(workflow) == ("complete", "")
-    assert workflow.problem_details is None
-
-
-def test_a_unit_that_no_rule_can_bear_holds_up_no_other(
-    place: Place, monkeypatch: pytest.MonkeyPatch, run_jobs: RunJobs
-) -> None:
-    units = [make_generation(place, outputs=[]) for _ in range(9)]
-    bad = units[4]
-
-    def fail(chunk: Units) -> list[Finding]:
-        if bad.pk in chunk.ids:
-            raise ZeroDivisionError("a rule with a fault")
-        return []
-
-    monkeypatch.setattr(runs, "rules", [*rules, fail])
-    with pytest.raises(runs.NotEvaluated, match="1 unit"):
-        evaluate()
-
-    judged = Workflow.objects.filter(is_cleanup_evaluated=True)
-    assert set(judged) == {unit for unit in units if unit != bad}
-    assert EvaluationRun.objects.get().evaluated_count == 8
-    assert ProblemAlert.objects.get().told_at is not None
-    enqueue_job("system.evaluate", {})
-    (job,) = run_jobs()
-    assert (job.status, job.error["code"], job.attempt) == ("failed", "not_evaluated", 1)
-
-    monkeypatch.undo()
-    assert verdict(bad) == ("incomplete", "missing_output")
-
-
-def test_the_command_says_what_it_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    make_generation(place)
-    make_generation(place, outputs=[])
-
-    call_command("evaluate_jobs")
-
-    said = capsys.readouterr().out.split()
-    assert said[:2] == ["2", "evaluated"]
-    assert ("missing_output", "1") in zip(said, said[1:], strict=False)
-
-
-def test_the_command_looks_anew_at_what_has_a_problem(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mended, other = make_generation(place, outputs=[]), make_failed(place, {"code": "oom", "message": "no"})
-    evaluate()
-    Workflow.objects.filter(pk=mended.pk).update(outputs=["https://cdn.example.com/a.png"])
-
-    call_command("evaluate_jobs", again="missing_output")
-
-    mended.refresh_from_db()
-    assert mended.status_category == "complete"
-    assert "1 to be looked at anew" in capsys.readouterr().out
-    assert verdict(other) == ("incomplete", "worker_failed")
-
-
-def test_the_schedule_evaluates_every_ten_minutes(db: None) -> None:
-    sync_schedules()
-
-    schedule = Schedule.objects.get(func="system.evaluate")
-
-    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 10)
-
-
-def test_the_job_of_the_schedule_evaluates(place: Place, run_jobs: RunJobs) -> None:
-    workflow = make_generation(place)
-    enqueue_job("system.evaluate", {})
-
-    (job,) = run_jobs()
-
-    workflow.refresh_from_db()
-    assert workflow.status_category == "complete"
-    assert job.result["categories"] == {"complete": 1}

@@ -53,6 +53,7 @@ class FinishedWorkflow:
     pk: UUID
     tenant_id: UUID
     workflow_id: str
+    kind: str  # a Workflow.Kind
     user_id: str
     attempt: int
     status: str  # completed, failed or cancelled

@@ -35,6 +35,14 @@ class PermanentError(Exception):
         self.code = code
 
 
+class TryAgain(Exception):
+    """Raised by a handler that could not do its work this time; `code` says why, for machines, `str()` for people."""
+
+    def __init__(self, message: str, *, code: str = "try_again") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True)
 class NoPayload:
     """The payload of a kind that needs none: `{}`."""

@@ -106,7 +106,8 @@ class Pulse:
         workers = Job.objects.running_at(f"{self.queue}@{HOSTNAME}:").values_list("worker", flat=True)
         pids = {worker.rpartition(":")[2] for worker in workers}
         busy = [pid for pid in pids if pid.isdecimal() and is_child(int(pid), self.sentinel_pid)]
-        return len(busy) < int(settings.CLUSTER_WORKERS)
+        own = settings.Q_CLUSTER["ALT_CLUSTERS"].get(self.queue, {})
+        return len(busy) < int(own.get("workers", settings.CLUSTER_WORKERS))
 
     def beat(self) -> None:
         """Say that the cluster works, or what has been wrong with it for a while."""

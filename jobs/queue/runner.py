@@ -36,7 +36,7 @@ from jobs.queue.claim import Lease, claim_in_house, first_in_turn
 from jobs.queue.companions import start_companions
 from jobs.queue.envelope import JobEnvelope, JobStopped
 from jobs.queue.finish import finish
-from jobs.queue.handlers import Handler, PermanentError, find_handler
+from jobs.queue.handlers import Handler, PermanentError, TryAgain, find_handler
 from jobs.queue.leases import LeaseKeeper
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
 from jobs.statements import AWAY
@@ -196,6 +196,9 @@ def _outcome(row: Any, lease: Lease, keeper: LeaseKeeper, guard: Guard) -> Outco
     except (PermanentError, DomainError) as refused:
         error = make_error(refused.code, str(refused))
         return failed_or_retried(row, lease, error, policy=policy_of(row), is_retryable=False)
+    except TryAgain as reason:
+        error = make_error(reason.code, str(reason))
+        return failed_or_retried(row, lease, error, policy=policy_of(row))
     except BaseException as failure:
         message = "".join(traceback.format_exception_only(failure)).strip()
         error = make_error("handler_failed", message, traceback=traceback.format_exc())

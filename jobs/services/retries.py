@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,9 @@ from jobs.queue import wakeups
 from jobs.queue.outcomes import code_and_message
 from jobs.services.events import record_event
 from jobs.workflows.templates import UnknownName, resolve
+
+# What upper floors know of failed workflows that are not to run again: each raises InvalidTransition for those.
+retry_refusals: list[Callable[[Workflow], None]] = []
 
 SINGLETON = "job_singleton"  # the index that lets one job live under a key
 
@@ -51,6 +54,8 @@ def rerun_workflow(workflow: Workflow, steps: Sequence[Job], retry: Retry) -> No
     """
     if workflow.status != Workflow.Status.FAILED:
         raise InvalidTransition(f"The workflow is {workflow.status}; only a failed one is retried.")
+    for refuse in retry_refusals:
+        refuse(workflow)
     kept = [step for step in steps if step.status == Job.Status.COMPLETED]
     rerun = [step for step in steps if step.status != Job.Status.COMPLETED]
     if not rerun:

@@ -12,7 +12,7 @@ UPDATE jobs_workflow w
        evaluated_at = NULL
   FROM jsonb_to_recordset(%(ends)s) AS e(id uuid, status text, outputs jsonb, error jsonb)
  WHERE w.id = e.id AND w.status = 'running'
-RETURNING w.id, w.tenant_id, w.workflow_id, w.user_id, w.trace_id, w.request_id, w.attempt, w.status, w.miniapp_req, w.outputs, w.error,
+RETURNING w.id, w.tenant_id, w.workflow_id, w.kind, w.user_id, w.trace_id, w.request_id, w.attempt, w.status, w.miniapp_req, w.outputs, w.error,
           w.total_steps,
           (SELECT count(*) FROM jobs_job j WHERE j.workflow_id = w.id AND j.status = 'completed') AS completed_steps,
           (SELECT j.ctx -> 'miniapp_req' FROM jobs_job j WHERE j.workflow_id = w.id AND j.step_index = 0) AS first_req,

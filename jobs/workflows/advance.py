@@ -154,6 +154,7 @@ def end_workflows(
             pk=row.id,
             tenant_id=row.tenant_id,
             workflow_id=row.workflow_id,
+            kind=row.kind,
             user_id=row.user_id,
             attempt=row.attempt,
             status=row.status,

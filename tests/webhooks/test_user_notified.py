@@ -39,6 +39,7 @@ def finished(workflow: Workflow) -> FinishedWorkflow:
         pk=workflow.pk,
         tenant_id=workflow.tenant_id,
         workflow_id=workflow.workflow_id,
+        kind=workflow.kind,
         attempt=workflow.attempt,
         status=workflow.status,
         user_id=workflow.user_id,

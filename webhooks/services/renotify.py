@@ -138,6 +138,7 @@ def _last_run_of(workflow: Workflow) -> FinishedWorkflow:
         pk=workflow.pk,
         tenant_id=workflow.tenant_id,
         workflow_id=workflow.workflow_id,
+        kind=workflow.kind,
         user_id=workflow.user_id,
         attempt=workflow.attempt,
         status=workflow.status,

@@ -1,4 +1,4 @@
-"""App config of the middle floor: listens for finished work, to attest it."""
+"""App config of the middle floor: listens for finished work, to attest it and to move submissions on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ class AttestationsConfig(AppConfig):
     verbose_name = "Attestations"
 
     def ready(self) -> None:
+        from attestations.chain.local import local_chain
         from attestations.cleaning import STORES
-        from attestations.evaluation import find_unattested
+        from attestations.evaluation import find_unattested, find_unpublished
         from attestations.forensics import tell_of_attestations
-        from attestations.retention import RETENTIONS, kept_of_workflow
-        from attestations.services import attest_finished_work
+        from attestations.retention import RETENTIONS, kept_of_workflow, unfinished_of_workflow
+        from attestations.services.attesting import attest_finished_work
+        from attestations.services.following import follow_finished_work, refuse_rerun
+        from attestations.submission_timeline import tell_of_submission
         from jobs.evaluator.rules import rule
         from jobs.forensics.timeline import timeline_source
         from jobs.hygiene.cleaning import add_stores
         from jobs.hygiene.retention import add_retentions, workflow_holds
+        from jobs.local_services import local_service
+        from jobs.services.retries import retry_refusals
         from jobs.signals import work_finished
 
         add_retentions(RETENTIONS)
-        workflow_holds.append(kept_of_workflow())
+        workflow_holds.extend([kept_of_workflow(), unfinished_of_workflow()])
         add_stores(STORES)
         work_finished.connect(attest_finished_work, dispatch_uid="attestations")
+        work_finished.connect(follow_finished_work, dispatch_uid="submissions")
+        retry_refusals.append(refuse_rerun)
         rule(find_unattested)
+        rule(find_unpublished)
         timeline_source(tell_of_attestations)
+        timeline_source(tell_of_submission)
+        local_service(local_chain)

@@ -1,4 +1,4 @@
-"""The middle floor's rule: what has ended has left its attestations."""
+"""The middle floor's rules: what has ended has left its attestations, and a submission's proof is on the chain."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from attestations.services import attestation_key
+from attestations.models import Submission
+from attestations.services.attesting import attestation_key
 from jobs.evaluator.rules import Finding, Units
-from jobs.models import Job, ProblemType
+from jobs.models import Job, ProblemType, Workflow
 from jobs.queue.handlers import attested_kinds
 from jobs.statements import run
 
 SQL = Path(__file__).parent / "sql"
 NAMED_MAX = 5
+ITS_WORKFLOW = ("workflow__workflow_id", "workflow__trace_id", "workflow__completed_at")
 WHAT_TO_DO = [
     "An attestation is written together with what it attests: find out who has written to the database by hand.",
     "It can't be written afterwards; where the evidence is needed, submit the work again.",
@@ -75,3 +77,29 @@ def _key_of_run(row: Any, run: int) -> str:
     is_completion = run == row.run and row.status == "completed"
     word = "workflow-completion" if is_completion else "workflow-failure"
     return attestation_key(word, row.workflow_id, run - 1)
+
+
+def find_unpublished(units: Units) -> Iterator[Finding]:
+    """Completed workflows of submissions whose publishing was skipped: what they were started for is not there."""
+    if units.model is not Workflow:
+        return
+    skipped = Submission.objects.filter(workflow__in=units.ids).exclude(skipped_reason="")
+    for submission in skipped.select_related("workflow").only("skipped_reason", "sha256_hash", *ITS_WORKFLOW):
+        workflow = submission.workflow
+        assert workflow
+        yield Finding(
+            unit_id=workflow.pk,
+            problem_type=ProblemType.MISSING_OUTPUT,
+            missing=f"The proof is stored and not published. Skipped: {submission.skipped_reason}.",
+            where={
+                "submission_id": str(submission.pk),
+                "sha256_hash": submission.sha256_hash,
+                "workflow_id": workflow.workflow_id,
+                "trace_id": workflow.trace_id,
+            },
+            since=workflow.completed_at,
+            what_to_do=[
+                "Set CHAIN_RPC_URL, PRIVATE_KEY and CONTRACT_ADDRESS (docs/chain.md) and restart the clusters.",
+                f"Then publish it: POST /api/submissions/{submission.pk}/publish, or on its page in the monitor.",
+            ],
+        )

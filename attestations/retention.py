@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
-from attestations.models import Attestation
+from attestations.models import Attestation, Submission
 from jobs.hygiene.retention import Retention, forget_in_batches, old_of
 
 
@@ -19,6 +19,14 @@ def _expired() -> QuerySet[Attestation]:
 def kept_of_workflow() -> QuerySet[Attestation]:
     """What holds a workflow: attestations have its name in their keys, and one of the same name must not meet them."""
     return Attestation.objects.filter(workflow=OuterRef("pk"))
+
+
+def unfinished_of_workflow() -> QuerySet[Submission]:
+    """What holds a workflow as well: a submission that goes on from what it has left."""
+    unfinished = Submission.objects.exclude(
+        status__in=[Submission.Status.COMPLETE, Submission.Status.REJECTED]
+    )
+    return unfinished.filter(workflow=OuterRef("pk"))
 
 
 def forget_attestations() -> int:

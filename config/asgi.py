@@ -26,7 +26,10 @@ from config.problems import problem_answer  # noqa: E402
 import_module(settings.ROOT_URLCONF)  # now: a first burst of requests must not race the import
 _bridge = Bridge(_handler)
 _hub = Hub(settings.DATABASE_DIRECT_URL)
-_largest_body: int = max(settings.ARTIFACT_MAX_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+# A picture comes in a form, which has fields and a frame besides.
+_largest_body: int = max(
+    settings.ARTIFACT_MAX_BYTES, settings.SUBMISSION_IMAGE_MAX_BYTES + settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+)
 IN_MEMORY_BYTES = 1_048_576  # a larger body is kept in a file while it is read
 
 

@@ -58,6 +58,13 @@ def check_numbers(**_: Any) -> list[CheckMessage]:
         "WEBHOOK_RETENTION_DAYS": (1, 36_500),
         "DATA_UPLOAD_MAX_MEMORY_SIZE": (1_024, 64 * 1_048_576),
         "ARTIFACT_MAX_BYTES": (1_024, 1_073_741_824),
+        "SUBMISSION_IMAGE_MAX_BYTES": (1_024, 1_073_741_824),
+        "PROOF_MEMORY_MB": (128, 1_048_576),
+        "PROOF_SECONDS": (1, 86_400),
+        "PROOF_WORKERS": (1, 256),
+        "CHAIN_CONFIRMATIONS": (1, 10_000),
+        "CHAIN_RECEIPT_SECONDS": (1, 3_600),
+        "CHAIN_MAX_FEE_GWEI": (1, 1_000_000),
     }
     return [
         Error(

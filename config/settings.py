@@ -171,6 +171,7 @@ ATTESTATION_RETENTION_DAYS = env.int("ATTESTATION_RETENTION_DAYS", default=7)
 # What `manage.py up` gives a process that is to stop until it kills it.
 DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=30)
 CLUSTER_WORKERS = env.int("CLUSTER_WORKERS", default=2)
+PROOF_WORKERS = env.int("PROOF_WORKERS", default=1)  # of the queue proof-generation
 QUEUES = ["default", "webhooks", "proof-generation", "proof-publishing"]
 
 Q_CLUSTER = {
@@ -191,7 +192,8 @@ Q_CLUSTER = {
     "log_level": "WARNING",
     "label": "Queue engine",
     # Always set: without it a cluster started under another name dies with a KeyError.
-    "ALT_CLUSTERS": {name: {} for name in QUEUES},
+    "ALT_CLUSTERS": {name: {} for name in QUEUES}
+    | {"proof-generation": {"workers": PROOF_WORKERS, "queue_limit": PROOF_WORKERS}},
 }
 
 # --- The evaluator and what is kept ----------------------------------------------------------------
@@ -246,6 +248,7 @@ SPECTACULAR_SETTINGS = {
         "WorkflowStatus": "jobs.models.Workflow.Status",
         "WorkflowKind": "jobs.models.Workflow.Kind",
         "AttestationStatus": "attestations.models.Attestation.Status",
+        "SubmissionStatus": "attestations.models.Submission.Status",
         "DeliveryStatus": "webhooks.models.Delivery.Status",
     },
 }
@@ -260,6 +263,36 @@ WEBHOOK_CA_FILE = env.str("WEBHOOK_CA_FILE", default="")
 WEBHOOK_RETENTION_DAYS = env.int("WEBHOOK_RETENTION_DAYS", default=30)
 # Whether the caller of /miniapp-gen-mock may ask it to fail, to wait or to answer badly: for demo and tests.
 MINIAPP_MOCK_OBEYS = env.bool("MINIAPP_MOCK_OBEYS", default=False)
+
+# --- Submissions, proofs, chain --------------------------------------------------------------------
+
+SUBMISSION_IMAGE_MAX_BYTES = env.int("SUBMISSION_IMAGE_MAX_BYTES", default=33_554_432)
+
+# Proof systems by name; a prover is found by its dotted path.
+PROVERS = env.dict(
+    "PROVERS",
+    default={
+        "groth16": "attestations.proofs.groth16.Groth16Prover",
+        "plonk": "attestations.proofs.plonk.PlonkProver",
+        "stark": "attestations.proofs.stark.StarkProver",
+    },
+)
+PROOF_KEYS_DIR = Path(env.str("PROOF_KEYS_DIR", default=str(DATA_DIR / "proof_keys"))).absolute()
+# One proof is made by a process of its own, which may take so much memory and time.
+PROOF_MEMORY_MB = env.int("PROOF_MEMORY_MB", default=1_024)
+PROOF_SECONDS = env.int("PROOF_SECONDS", default=120)
+
+# An Ethereum node, the private key that pays and publishes, and the AttestationRegistry's address. Without all
+# three nothing is published; `manage.py up` sets them for the local chain that it runs where none is named.
+CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
+PRIVATE_KEY = env.str("PRIVATE_KEY", default="")
+CONTRACT_ADDRESS = env.str("CONTRACT_ADDRESS", default="")
+LOCAL_CHAIN = env.bool("LOCAL_CHAIN", default=IS_EMBEDDED)
+CHAIN_CONFIRMATIONS = env.int("CHAIN_CONFIRMATIONS", default=1)
+CHAIN_RECEIPT_SECONDS = env.int("CHAIN_RECEIPT_SECONDS", default=120)
+CHAIN_MAX_FEE_GWEI = env.int("CHAIN_MAX_FEE_GWEI", default=100)
+# Where people look transactions up; unset, that of the chain, where it is a known one.
+CHAIN_EXPLORER_URL = env.str("CHAIN_EXPLORER_URL", default="")
 
 # --- Files -----------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from attestations.models import Attestation
+from attestations.models import Attestation, Submission
 from jobs.ids import uuid7
 from jobs.models import ApiKey, Cluster, Collection, Event, Job, ProblemAlert, Queue, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
@@ -243,3 +243,22 @@ def make_alert(tenant: Tenant | None, problem: str = "stuck", **fields: Any) -> 
     """An alert as the evaluator leaves it: with something to tell."""
     fields = {"untold_count": 2, "workflow_ids": ["workflow-a"], "since": timezone.now(), **fields}
     return ProblemAlert.objects.create(tenant=tenant, problem_type=problem, **fields)
+
+
+def make_submission(tenant: Tenant, **fields: Any) -> Submission:
+    """A submission in any status, with what that status asks for; it awaits review unless said otherwise."""
+    now = timezone.now()
+    asked_for: dict[str, dict[str, Any]] = {
+        "awaiting_review": {},
+        "proof_generation": {"decided_at": now},
+        "proof_publishing": {"decided_at": now, "proof_json": "{}"},
+        "complete": {"decided_at": now, "transaction_id": f"{next(_count):#066x}", "verified_at": now},
+        "rejected": {"failed_at": now, "failure_reason": "It is not theirs."},
+    }
+    fields = {
+        "sha256_hash": f"{next(_count):064x}",
+        "trace_id": "0" * 31 + "1",
+        **asked_for[fields.get("status", "awaiting_review")],
+        **fields,
+    }
+    return Submission.objects.create(tenant=tenant, **fields)

@@ -21,6 +21,7 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
+        from attestations.signals import submissions_ended
         from jobs.evaluator.alerts import alert_listener
         from jobs.evaluator.rules import rule
         from jobs.forensics.timeline import timeline_source
@@ -33,6 +34,7 @@ class WebhooksConfig(AppConfig):
         from webhooks.sending.loop import send_deliveries
         from webhooks.services.problems import tell_of_problems
         from webhooks.services.retention import RETENTIONS
+        from webhooks.services.submissions import tell_of_submissions
 
         companion(QUEUE)(send_deliveries)
         add_schedules(SCHEDULES)
@@ -40,6 +42,7 @@ class WebhooksConfig(AppConfig):
         add_stores(STORES)
         rule(find_untold)
         work_finished.connect(on_work_finished, dispatch_uid="webhooks")
+        submissions_ended.connect(tell_of_submissions, dispatch_uid="webhooks")
         alert_listener(tell_of_problems)
         timeline_source(tell_of_messages)
         timeline_source(tell_of_receipts)

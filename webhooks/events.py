@@ -85,6 +85,25 @@ PROBLEM: dict[str, Schema] = {
     "since": TIME,
     "what_to_do": TEXT,
 }
+SUBMISSION: dict[str, Schema] = {
+    "submission_id": {"type": "string", "format": "uuid"},
+    "sha256_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    "status": {"enum": ["complete", "rejected"]},
+    "proof_system": {"enum": ["groth16", "plonk", "stark"]},
+    "commitment": TEXT,
+    "submitter": TEXT,
+    "proof_digest": TEXT,
+    "chain_id": {"type": ["integer", "null"]},
+    "contract_address": TEXT,
+    "transaction_id": TEXT,
+    "explorer_url": {"type": ["string", "null"]},
+    "is_verified_on_chain": {"type": ["boolean", "null"]},
+    "verified_at": {"type": ["string", "null"], "format": "date-time"},
+    "failed_at": {"type": ["string", "null"], "format": "date-time"},
+    "failure_reason": TEXT,
+    "trace_id": TEXT,
+    "request_id": TEXT,
+}
 TEST: dict[str, Schema] = {"endpoint_id": {"type": "string", "format": "uuid"}, "message": TEXT}
 
 
@@ -137,6 +156,16 @@ CATALOGUE = {
             name="request.reminder",
             tells="The user of a workflow has not been told of it, and somebody asked for a reminder.",
             data=REMINDER,
+        ),
+        EventType(
+            name="submission.complete",
+            tells="The chain has recorded a submission, and its transaction is final.",
+            data=SUBMISSION,
+        ),
+        EventType(
+            name="submission.rejected",
+            tells="A reviewer rejected a submission, or a job of it failed for good; its hash may be submitted again.",
+            data=SUBMISSION,
         ),
         EventType(
             name="endpoint.disabled",

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from attestations.models.attestations import Attestation
+from attestations.models.submissions import ChainTransaction, CreatorKey, Submission
 
-__all__ = ["Attestation"]
+__all__ = ["Attestation", "ChainTransaction", "CreatorKey", "Submission"]

@@ -1,4 +1,4 @@
-"""Writes attestations."""
+"""Writes attestations, in the transaction that finished what they attest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.signals import FinishedAttempt, FinishedWorkflow
 from jobs.statements import batch, run
 
-SQL = Path(__file__).parent / "sql"
+SQL = Path(__file__).parent.parent / "sql"
 ATTESTATION_MAX_BYTES = 256 * 1024  # of `attestation_data`
 
 

@@ -37,7 +37,13 @@ CAUSES_OF_STEPS = (
     "attempt_attested",
 )
 CAUSES_AFTER_STEPS = (
+    "submitted",
+    "reviewed",
+    "transaction_signed",
+    "transaction_ended",
     "run_ended",
+    "publishing_skipped",
+    "submission_ended",
     "run_attested",
     "retry_completed",
     "retried",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attestations.models import Attestation
-from attestations.services import ATTESTATION_MAX_BYTES
+from attestations.services.attesting import ATTESTATION_MAX_BYTES
 from attestations.truncation import STRING_MIN_BYTES, smart_truncate
 from jobs.models import Tenant
 from jobs.queue.claim import Lease

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -25,6 +25,8 @@ from django.db import Error, connection
 
 from config.logging import HOSTNAME
 from config.postgres import release
+from config.processes import end_with_parent
+from jobs.local_services import LocalService, NotServing, find_local_services
 from jobs.models import Cluster
 from jobs.queue.handlers import served_queues
 from jobs.queue.pulse import short_transaction
@@ -40,6 +42,8 @@ LOOK_SECONDS = 5.0
 # After the database was away, or this host frozen, every beat is old; the clusters have this long to beat again.
 PARDON_SECONDS = 20.0
 FROZEN_AFTER_SECONDS = 5.0
+# How long a service of this machine may take until it answers.
+SERVICE_SECONDS = 20.0
 
 
 @dataclass
@@ -49,19 +53,21 @@ class Process:
     name: str
     command: list[str]
     env: dict[str, str] = field(default_factory=dict)
+    program: list[str] = field(default_factory=lambda: [sys.executable, "manage.py"])
     popen: subprocess.Popen[bytes] | None = None
+    is_wanted: bool = True
     started_at: float = 0.0
     ends_by: float = float("inf")
 
     def start(self) -> None:
         self.started_at, self.ends_by = time.monotonic(), float("inf")
         self.popen = subprocess.Popen(
-            [sys.executable, "manage.py", *self.command],
+            [*self.program, *self.command],
             cwd=settings.BASE_DIR,
             env={**os.environ, **self.env},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
 
     @property
@@ -104,25 +110,67 @@ class Command(BaseCommand):
         refuse_taken_port(bind, port)
         # Links lead to where this listens, unless the operator says otherwise.
         os.environ.setdefault("PUBLIC_URL", url)
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
+        services = self.start_services()
         processes = [Process("web", ["web", "--port", str(port), "--bind", bind])]
         processes += [
             Process(f"cluster {queue}", ["qcluster"], {"Q_CLUSTER_NAME": queue}) for queue in served_queues()
         ]
         try:
-            self.run(processes, url)
+            # The services get ready meanwhile, so that nobody waits for them.
+            with ThreadPoolExecutor(max_workers=max(1, len(services))) as pool:
+                prepared = [pool.submit(self.prepare, *service) for service in services]
+                call_command("migrate", interactive=False, verbosity=0)
+                call_command("collectstatic", interactive=False, verbosity=0)
+            for env in prepared:
+                os.environ.update(env.result())
+            self.run(processes, [process for process, _ in services if process.is_wanted], url)
         finally:
+            self.say("stopping")
             self.shut_down(processes)
+            # Last, for what ends may still be speaking to them.
+            self.shut_down([process for process, _ in services])
+            self.say("stopped")
             if settings.IS_EMBEDDED:
                 release(settings.DATA_DIR)
+
+    def start_services(self) -> list[tuple[Process, LocalService]]:
+        """Start the programs that the platform needs on this machine; nothing of theirs keeps it from starting."""
+        services = [
+            (Process(service.name, service.command, program=[]), service) for service in find_local_services()
+        ]
+        for process, service in services:
+            try:
+                process.start()
+            except OSError as error:
+                process.is_wanted = False
+                self.say("local service could not be started", program=service.name, problem=str(error))
+        return services
+
+    def prepare(self, process: Process, service: LocalService) -> dict[str, str]:
+        """Wait until it answers and make it useful; what the others are to know of it, nothing when that fails."""
+        if not process.is_wanted:
+            return {}
+        try:
+            end = time.monotonic() + SERVICE_SECONDS
+            while not service.is_ready():
+                if self.is_stopping or not process.is_alive or time.monotonic() > end:
+                    raise NotServing("It does not answer.")
+                time.sleep(0.05)
+            return service.prepare()
+        except (NotServing, OSError) as problem:
+            process.is_wanted = False
+            process.kill_what_is_left()
+            self.say("local service is not used", program=service.name, problem=str(problem))
+            return {}
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
         self.is_stopping = True
 
-    def run(self, processes: list[Process], url: str) -> None:
+    def run(self, processes: list[Process], services: list[Process], url: str) -> None:
+        """Start the processes, and keep them and the services, which run already, alive."""
         for process in processes:
             process.start()
+        kept = [*services, *processes]
         is_ready = False
         looked_at = pardoned_at = time.monotonic()
         began = time.time()  # time.monotonic() stands still while a machine is suspended
@@ -130,7 +178,7 @@ class Command(BaseCommand):
             before, began = began, time.time()
             if abs(began - before) > FROZEN_AFTER_SECONDS:
                 pardoned_at = time.monotonic()
-            for process in processes:
+            for process in kept:
                 if not process.is_alive or time.monotonic() > process.ends_by:
                     self.restart(process, is_ready=is_ready)
             if time.monotonic() - looked_at > LOOK_EVERY_SECONDS:
@@ -172,7 +220,6 @@ class Command(BaseCommand):
         process.start()
 
     def shut_down(self, processes: list[Process]) -> None:
-        self.say("stopping")
         for process in processes:
             process.ask_to_stop()
         end = time.monotonic() + settings.DRAIN_SECONDS
@@ -180,7 +227,6 @@ class Command(BaseCommand):
             time.sleep(0.05)
         for process in processes:
             process.kill_what_is_left()
-        self.say("stopped")
 
     def say(self, message: str, **fields: Any) -> None:
         logger.warning(message, extra=fields)
@@ -199,16 +245,6 @@ def at_most(seconds: float) -> Iterator[None]:
 def raise_timeout(signum: int, frame: FrameType | None) -> None:
     """The handler of SIGALRM."""
     raise TimeoutError
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1
-
-
-def _end_with_parent() -> None:
-    """Have the kernel ask this child to stop when `up` is killed, which could do so no more."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def refuse_taken_port(bind: str, port: int) -> None:

@@ -1,0 +1,103 @@
+"""Puts an AttestationRegistry with this platform's verifying key on the configured chain."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import astuple, dataclass
+from typing import cast
+
+from django.conf import settings
+
+from attestations.chain.client import Node, Receipt, Registry, artifact, open_node
+from attestations.chain.errors import ChainRefused, ChainUnavailable
+from attestations.proofs.groth16 import Groth16Prover, VerifyingKeyPoints
+from attestations.proofs.provers import find_prover
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A registry that was just put on a chain."""
+
+    address: str
+    transaction_id: str
+    gas_used: int
+    cost_wei: int
+
+
+def deploy_registry() -> Deployment:
+    """Deploy with the Groth16 key of PROOF_KEYS_DIR, which is made where there is none, and wait until it is mined.
+
+    Raises ChainNotConfigured, ChainUnavailable, ChainRefused.
+    """
+    node = open_node()
+    prover = _prover()
+    data = creation_code(node, prover.contract_key(), prover.verifying_key_digest)
+    gas, fees = node.estimate(data=data), node.fees()
+    balance = node.balance()
+    if balance < gas * fees.max_fee:
+        raise ChainUnavailable(
+            f"{node.sender} has {balance / 10**18:.9f} ether on chain {node.chain_id}; "
+            f"deploying may take {gas * fees.max_fee / 10**18:.9f}."
+        )
+    _mined, nonce = node.transaction_counts()
+    signed = node.account.sign_transaction(
+        {
+            "type": 2,
+            "chainId": node.chain_id,
+            "nonce": nonce,
+            "data": data,
+            "value": 0,
+            "gas": gas,
+            "maxFeePerGas": fees.max_fee,
+            "maxPriorityFeePerGas": fees.priority,
+        }
+    )
+    node.send(signed.raw_transaction.to_0x_hex())
+    receipt = _wait(node, signed.hash.to_0x_hex())
+    if not receipt.is_success or not receipt.contract_address:
+        raise ChainRefused("reverted", f"The deployment {receipt.transaction_id} has reverted.")
+    return Deployment(
+        address=receipt.contract_address,
+        transaction_id=receipt.transaction_id,
+        gas_used=receipt.gas_used,
+        cost_wei=receipt.gas_used * receipt.gas_price,
+    )
+
+
+def is_current(address: str) -> bool:
+    """Whether a registry with this platform's verifying key stands at an address. Raises ChainUnavailable."""
+    registry = Registry(open_node(), address)
+    try:
+        registry.check()
+        return registry.verifying_key_digest() == _prover_digest()
+    except ChainRefused:
+        return False
+
+
+def creation_code(node: Node, key: VerifyingKeyPoints, key_digest: str) -> str:
+    """The contract's bytecode with its constructor's arguments, 0x and hex."""
+    contract = node.web3.eth.contract(abi=artifact()["abi"], bytecode=artifact()["bytecode"])
+    return str(contract.constructor(astuple(key), bytes.fromhex(key_digest)).data_in_transaction)
+
+
+def _prover() -> Groth16Prover:
+    return cast(Groth16Prover, find_prover("groth16"))
+
+
+def _prover_digest() -> str:
+    prover = _prover()
+    prover.contract_key()  # makes the keys where there are none
+    return prover.verifying_key_digest
+
+
+def _wait(node: Node, transaction_id: str) -> Receipt:
+    deadline = time.monotonic() + settings.CHAIN_RECEIPT_SECONDS
+    while (receipt := node.receipt(transaction_id)) is None:
+        if time.monotonic() > deadline:
+            raise ChainUnavailable(
+                f"No block has taken the deployment within {settings.CHAIN_RECEIPT_SECONDS} seconds: {transaction_id}."
+            )
+        time.sleep(POLL_SECONDS)
+    return receipt

@@ -1,0 +1,132 @@
+"""Speaks JSON-RPC with the operator's node: bounded in time and size, and silent about its address.
+
+jobs/http.py stays the only module that speaks to addresses that tenants name. This one goes to CHAIN_RPC_URL, which
+the operator sets and which is often on their own network.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from web3.exceptions import (
+    BadFunctionCallOutput,
+    ContractLogicError,
+    ExtraDataLengthError,
+    Web3Exception,
+    Web3RPCError,
+)
+from web3.providers.base import JSONBaseProvider
+from web3.types import RPCEndpoint, RPCResponse
+
+from attestations.chain.configuration import without_secrets
+from attestations.chain.errors import ChainRefused, ChainUnavailable, refusal
+
+CONNECT_SECONDS = 5.0
+TOTAL_SECONDS = 15.0
+ANSWER_MAX_BYTES = 8 * 1_048_576
+PIECE_BYTES = 65_536
+
+# Their debug lines quote the address of the node, and with it the key that it may hold.
+for _talker in ("web3", "urllib3", "requests"):
+    logging.getLogger(_talker).setLevel(logging.INFO)
+
+
+class NodeSaysNo(ChainUnavailable):
+    """The node has answered, with an error."""
+
+
+class NodeProvider(JSONBaseProvider):
+    """A web3 provider without retries, proxies, redirects or netrc, whose errors are ours."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.max_redirects = 0
+        self._session.headers.update({"User-Agent": "Affidavit", "Content-Type": "application/json"})
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Ask once. Raises ChainUnavailable for anything but an answer in JSON-RPC."""
+        answer = self._ask(self.encode_rpc_request(method, params))
+        try:
+            response = self.decode_rpc_response(answer)
+        except ValueError:
+            response = None  # type: ignore[assignment]
+        if not isinstance(response, dict) or not ({"result", "error"} & response.keys()):
+            raise ChainUnavailable(f"The node's answer to {method} is no JSON-RPC.")
+        return response
+
+    def _ask(self, question: bytes) -> bytes:
+        end = time.monotonic() + TOTAL_SECONDS
+        try:
+            with self._session.post(
+                self._url,
+                data=question,
+                timeout=(CONNECT_SECONDS, TOTAL_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                answer = _read(response, end)
+                status = response.status_code
+        except requests.Timeout:
+            problem = f"The node has not answered within {TOTAL_SECONDS:.0f} seconds."
+        except (requests.RequestException, OSError) as error:
+            # Its text quotes the address; its name says enough.
+            problem = f"The node can't be reached ({type(error).__name__})."
+        except ValueError:
+            # So does that of an address that is none.
+            problem = "CHAIN_RPC_URL is no address of a node."
+        else:
+            # Many nodes answer an error in JSON-RPC with a status of 4xx, too.
+            if status == 200 or (status == 400 and answer.startswith(b"{")):
+                return answer
+            problem = "The node is busy (429)." if status == 429 else f"The node answers with status {status}."
+        # Raised out of the handlers, so that no traceback goes on to quote what they caught.
+        raise ChainUnavailable(problem)
+
+
+def _read(response: requests.Response, end: float) -> bytes:
+    """The body, as long as it comes in time and has a sane size."""
+    pieces: list[bytes] = []
+    size = 0
+    for piece in response.iter_content(PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if time.monotonic() > end:
+            raise requests.Timeout
+        if size > ANSWER_MAX_BYTES:
+            raise requests.RequestException
+    return b"".join(pieces)
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Turn what web3 raises into ChainRefused where a contract has reverted, else into ChainUnavailable."""
+    problem: ChainRefused | ChainUnavailable
+    try:
+        yield
+        return
+    except (ExtraDataLengthError, ChainUnavailable, ChainRefused):
+        raise
+    except ContractLogicError as error:
+        problem = refusal(without_secrets(str(error.message)))
+    except BadFunctionCallOutput:
+        problem = ChainRefused("wrong_contract", "The contract does not answer as an AttestationRegistry does.")
+    except Web3RPCError as error:
+        problem = NodeSaysNo(f"The node says: {without_secrets(_said(error))[:300]}")
+    except (Web3Exception, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        # web3 reads the answers' fields without looking at them first.
+        problem = ChainUnavailable(f"The node's answer makes no sense ({type(error).__name__}).")
+    raise problem
+
+
+def _said(error: Web3RPCError) -> str:
+    response = error.rpc_response or {}
+    said = response.get("error")
+    return str(said.get("message", said) if isinstance(said, dict) else said or error.message)

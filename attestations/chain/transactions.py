@@ -1,0 +1,170 @@
+"""Writes the rows of what is sent: each is there before its transaction first leaves, so that a crash loses none.
+
+A nonce belongs to one transaction, and the key's publishers share its nonces: several processes and threads. Who
+takes one holds the lock of the chain and sender meanwhile. Nothing here goes to the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from eth_account.signers.local import LocalAccount
+
+from attestations.chain.client import Call, Receipt
+from attestations.chain.fees import GWEI, Fees, beating
+from attestations.models import ChainTransaction, Submission
+from jobs.statements import lock_number
+
+Status = ChainTransaction.Status
+FINAL = [Submission.Status.COMPLETE, Submission.Status.REJECTED]
+
+
+class NonceGone(Exception):
+    """Its nonce is no longer the sender's to use."""
+
+
+def store_new(
+    submission: Submission,
+    call: Call,
+    *,
+    signer: LocalAccount,
+    chain_id: int,
+    counts: tuple[int, int],
+    gas: int,
+    fees: Fees,
+) -> ChainTransaction:
+    """Take the lowest free nonce, sign and store; `counts` of the chain's were read before (mined, with waiting).
+
+    A nonce that was given to a submission that is over is taken again, with fees that replace what may still wait
+    there: otherwise everything behind it would wait, too.
+    """
+    with transaction.atomic(durable=True):
+        _lock(chain_id, signer.address)
+        nonce, abandoned = _free_nonce(chain_id, signer.address, *counts)
+        for row in abandoned:
+            fees = beating(fees, fees_of(row), cap=settings.CHAIN_MAX_FEE_GWEI * GWEI)
+            end(row, Status.DROPPED, error="Its submission was over; the nonce is another's now.")
+        return _store(submission, call, signer=signer, chain_id=chain_id, nonce=nonce, gas=gas, fees=fees)
+
+
+def store_replacement(
+    stale: ChainTransaction, call: Call, *, signer: LocalAccount, gas: int, fees: Fees
+) -> ChainTransaction:
+    """Sign and store another with the nonce of `stale`, which may still be mined instead. Raises NonceGone."""
+    with transaction.atomic(durable=True):
+        _lock(stale.chain_id, stale.sender)
+        if not ChainTransaction.objects.filter(pk=stale.pk, status=Status.PENDING).exists():
+            raise NonceGone
+        return _store(
+            stale.submission,
+            call,
+            signer=signer,
+            chain_id=stale.chain_id,
+            nonce=stale.nonce,
+            gas=gas,
+            fees=fees,
+        )
+
+
+def sent_for(submission: Submission, *, chain_id: int, contract_address: str) -> list[ChainTransaction]:
+    """All that this submission has had signed for a contract, the newest first."""
+    return list(
+        ChainTransaction.objects.filter(
+            submission=submission, chain_id=chain_id, contract_address=contract_address
+        ).order_by("-id")
+    )
+
+
+def end(row: ChainTransaction, status: str, *, receipt: Receipt | None = None, error: str = "") -> None:
+    """Note what became of a transaction."""
+    facts: dict[str, Any] = {"status": status, "ended_at": Now(), "error": error[:500]}
+    if receipt is not None:
+        facts |= {"block_number": receipt.block_number, "gas_used": receipt.gas_used}
+    ChainTransaction.objects.filter(pk=row.pk).update(**facts)
+    row.status = status
+
+
+def drop_others(submission: Submission, mined: ChainTransaction) -> None:
+    """Nobody wants the rest any more, now that one of the submission's was mined."""
+    ChainTransaction.objects.filter(submission=submission, status=Status.PENDING).exclude(pk=mined.pk).update(
+        status=Status.DROPPED, ended_at=Now(), error="Another of the submission's was mined."
+    )
+
+
+def fees_of(row: ChainTransaction) -> Fees:
+    """What it offers."""
+    return Fees(row.max_fee_per_gas, row.max_priority_fee_per_gas)
+
+
+def _lock(chain_id: int, sender: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(f"chain {chain_id} {sender}")])
+
+
+def _free_nonce(
+    chain_id: int, sender: str, mined: int, waiting: int
+) -> tuple[int, QuerySet[ChainTransaction]]:
+    """The lowest nonce that is free, and the abandoned rows that had it."""
+    pending = ChainTransaction.objects.filter(
+        chain_id=chain_id, sender=sender, status=Status.PENDING, nonce__gte=mined
+    )
+    held = set(pending.exclude(submission__status__in=FINAL).values_list("nonce", flat=True))
+    abandoned = pending.filter(submission__status__in=FINAL)
+    given_up = set(abandoned.values_list("nonce", flat=True)) - held
+    nonce = min([*given_up, _first_beyond(waiting, held)])
+    return nonce, abandoned.filter(nonce=nonce)
+
+
+def _first_beyond(start: int, held: Iterable[int]) -> int:
+    taken = set(held)
+    while start in taken:
+        start += 1
+    return start
+
+
+def _store(
+    submission: Submission,
+    call: Call,
+    *,
+    signer: LocalAccount,
+    chain_id: int,
+    nonce: int,
+    gas: int,
+    fees: Fees,
+) -> ChainTransaction:
+    signed = signer.sign_transaction(
+        {
+            "type": 2,
+            "chainId": chain_id,
+            "nonce": nonce,
+            "to": call.to,
+            "data": call.data,
+            "value": 0,
+            "gas": gas,
+            "maxFeePerGas": fees.max_fee,
+            "maxPriorityFeePerGas": fees.priority,
+        }
+    )
+    # Signing knows no chance: the same transaction again, once dropped, is the same row.
+    row, _ = ChainTransaction.objects.update_or_create(
+        transaction_id=signed.hash.to_0x_hex(),
+        defaults={
+            "submission": submission,
+            "chain_id": chain_id,
+            "sender": signer.address,
+            "nonce": nonce,
+            "contract_address": call.to,
+            "raw": signed.raw_transaction.to_0x_hex(),
+            "max_fee_per_gas": fees.max_fee,
+            "max_priority_fee_per_gas": fees.priority,
+            "status": Status.PENDING,
+            "ended_at": None,
+            "error": "",
+        },
+    )
+    return row

@@ -1,0 +1,75 @@
+"""The two jobs of a submission, each with a queue, retries and processes of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from attestations.services.proving import generate
+from attestations.services.publishing import publish
+from attestations.services.submissions import GENERATE, PUBLISH
+from jobs.queue.backoff import RetryPolicy
+from jobs.queue.envelope import JobEnvelope
+from jobs.queue.handlers import handler
+
+# 60 s x 2^n, ten times: 17 h of the 24 that a proof has.
+PUBLISHING = RetryPolicy(max_attempts=11, delay_seconds=60, backoff=2, cap_seconds=86_400, jitter=0)
+
+
+@dataclass(frozen=True)
+class GenerateProof:
+    """Which submission is to be proved: its hash, 64 hex digits, and how."""
+
+    sha256_hash: str
+    proof_system: str
+
+
+@dataclass(frozen=True)
+class PublishProof:
+    """Whose stored proof is to be published: its hash, 64 hex digits, and on which contract."""
+
+    sha256_hash: str
+    contract_address: str
+
+
+@handler(
+    GENERATE,
+    payload=GenerateProof,
+    queue="proof-generation",
+    timeout_seconds=settings.PROOF_SECONDS + 60,
+    retry=RetryPolicy(max_attempts=3, delay_seconds=10),
+    is_internal=True,
+    declares_output=True,
+)
+def generate_proof(envelope: JobEnvelope[GenerateProof]) -> dict[str, Any]:
+    """Prove that the creator's key is bound to the digest; the proof is the result."""
+    assert envelope.tenant_id
+    return generate(
+        envelope.tenant_id,
+        envelope.payload.sha256_hash,
+        attempt=envelope.attempt,
+        checkpoint=envelope.checkpoint,
+    )
+
+
+@handler(
+    PUBLISH,
+    payload=PublishProof,
+    queue="proof-publishing",
+    timeout_seconds=settings.CHAIN_RECEIPT_SECONDS + 120,
+    retry=PUBLISHING,
+    is_internal=True,
+    declares_output=True,
+)
+def publish_proof(envelope: JobEnvelope[PublishProof]) -> dict[str, Any]:
+    """Have the chain record the stored proof; the transaction is the result."""
+    assert envelope.tenant_id
+    return publish(
+        envelope.tenant_id,
+        envelope.payload.sha256_hash,
+        envelope.payload.contract_address,
+        attempt=envelope.attempt,
+        checkpoint=envelope.checkpoint,
+    )

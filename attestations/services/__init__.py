@@ -1,0 +1,1 @@
+"""The middle floor's verbs: what writes."""

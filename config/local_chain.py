@@ -1,0 +1,58 @@
+"""Where the local chain of a data folder listens: noted by the `manage.py up` that runs it, for processes beside it.
+
+The note counts while that `up` lives, which a lock in the kernel tells: what a killed one leaves is nobody's chain.
+No key is noted. That of the local chain is the same everywhere, and known to everybody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO
+
+# The first of the keys that anvil gives ether to: good for a chain that nobody else sees.
+FIRST_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+NOTE = "chain/running.json"
+
+_held: list[IO[str]] = []  # the lock lives as long as this process
+
+
+class AlreadyRunning(Exception):
+    """Another process runs the local chain of this data folder."""
+
+
+def note_chain(data_dir: Path, *, rpc_url: str, contract_address: str) -> None:
+    """Have the processes of this data folder that start from now on find the chain. Raises AlreadyRunning."""
+    path = data_dir / NOTE
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise AlreadyRunning(f"Another process runs the local chain of {data_dir}.") from error
+    file.truncate()
+    json.dump({"CHAIN_RPC_URL": rpc_url, "CONTRACT_ADDRESS": contract_address}, file)
+    file.flush()
+    _held.append(file)
+
+
+def find_chain(data_dir: Path) -> dict[str, str]:
+    """CHAIN_RPC_URL, CONTRACT_ADDRESS and PRIVATE_KEY of the chain that runs now; nothing where none does."""
+    try:
+        with (data_dir / NOTE).open() as file:
+            if _is_free(file):
+                return {}
+            noted: dict[str, str] = json.load(file)
+    except (FileNotFoundError, ValueError):  # none yet, or it is being written just now
+        return {}
+    return {**noted, "PRIVATE_KEY": FIRST_KEY}
+
+
+def _is_free(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""Runs anvil for tests, and turns the knobs that it has and no other chain does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from attestations.chain.local import FIRST_KEY, anvil_command, answers, find_anvil
+from jobs.demo.processes import free_port
+
+SENDER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+START_SECONDS = 20.0
+
+
+class Chain:
+    """A running anvil."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        program = find_anvil()
+        if program is None:
+            pytest.skip("anvil is not installed: make setup, with npm") if not os.environ.get("CI") else None
+            raise RuntimeError("anvil is not installed: make setup, with npm")
+        self.folder, self.port = folder, port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(anvil_command(program, folder, self.port))
+        end = time.monotonic() + START_SECONDS
+        while not answers(self.url):
+            assert self.process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+
+    def configure(self, settings: Any, *, key: str = FIRST_KEY) -> None:
+        settings.CHAIN_RPC_URL, settings.PRIVATE_KEY = self.url, key
+        settings.CHAIN_CONFIRMATIONS = 1
+        settings.CHAIN_RECEIPT_SECONDS = 20
+
+    def ask(self, method: str, *params: Any) -> Any:
+        """Anything that JSON-RPC can ask; raises AssertionError for an error."""
+        question = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        answer = requests.post(self.url, json=question, timeout=20).json()
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def mine(self, blocks: int = 1) -> None:
+        self.ask("anvil_mine", hex(blocks))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@contextmanager
+def running_anvil(folder: Path, port: int = 0) -> Iterator[Chain]:
+    chain = Chain(folder, port)
+    try:
+        yield chain
+    finally:
+        chain.stop()

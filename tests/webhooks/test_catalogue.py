@@ -9,13 +9,14 @@ import jsonschema
 import pytest
 from django.conf import settings
 
+from attestations.services.submissions import end_submissions, reject_submission
 from jobs.evaluator.alerts import tell_problems
 from jobs.models import Tenant
 from jobs.queue.enqueue import enqueue_job
 from jobs.services.jobs import cancel_job, complete_job, fail_job
 from jobs.testing import RunJobs
 from tests.conftest import MakeEndpoint
-from tests.factories import claim_one, make_alert, make_job, make_workflow
+from tests.factories import claim_one, make_alert, make_job, make_submission, make_workflow
 from tests.receivers import Receiver, answer
 from webhooks.events import CATALOGUE
 from webhooks.management.commands.event_catalogue import catalogue
@@ -48,6 +49,13 @@ def end_one_of_each(tenant: Tenant, how: str) -> None:
             fail_job(job, claim_one(job).lease_token, "broken", "It broke.", is_retryable=False)
 
 
+def end_submission_of_each(tenant: Tenant) -> None:
+    published = make_submission(tenant, status="proof_publishing", transaction_id="")
+    published.transaction_id, published.chain_id = f"{1:#066x}", 42161
+    end_submissions([published], {})
+    reject_submission(make_submission(tenant), by="somebody", reason="It is a forgery.")
+
+
 def test_every_type_is_sent_by_something_and_keeps_to_its_schema(
     tenant: Tenant, run_jobs: RunJobs, receiver: Receiver, make_endpoint: MakeEndpoint
 ) -> None:
@@ -58,6 +66,7 @@ def test_every_type_is_sent_by_something_and_keeps_to_its_schema(
     told_nobody = make_workflow(tenant, user_id="user-1", status="completed")
     enqueue_job("requests.reminder", {"requestId": told_nobody.workflow_id}, tenant_id=tenant.pk)
     run_jobs()
+    end_submission_of_each(tenant)
     make_alert(tenant)
     tell_problems()
     send_test(endpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from attestations.chain.explorers import explorer_url
 from attestations.models import ChainTransaction, Submission
@@ -70,13 +71,13 @@ def _of_transactions(submission: Submission) -> Iterator[Moment]:
             data=known | {"max_fee_per_gas": row.max_fee_per_gas, "sender": row.sender},
         )
         if row.ended_at:
-            yield _transaction_ended(row, known)
+            yield _transaction_ended(row, row.ended_at, known)
 
 
-def _transaction_ended(row: ChainTransaction, known: dict[str, object]) -> Moment:
+def _transaction_ended(row: ChainTransaction, ended_at: datetime, known: dict[str, object]) -> Moment:
     place = f" in block {row.block_number:,}" if row.block_number is not None else ""
     return Moment(
-        at=row.ended_at,
+        at=ended_at,
         type="transaction_ended",
         title=f"Transaction {row.transaction_id[:12]}… was {row.status}{place}.",
         data=known

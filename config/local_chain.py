@@ -45,7 +45,7 @@ def find_chain(data_dir: Path) -> dict[str, str]:
             if _is_free(file):
                 return {}
             noted: dict[str, str] = json.load(file)
-    except (FileNotFoundError, ValueError):  # none yet, or it is being written just now
+    except (FileNotFoundError, PermissionError, ValueError):  # none, another's, or being written just now
         return {}
     return {**noted, "PRIVATE_KEY": FIRST_KEY}
 

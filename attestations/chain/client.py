@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 from web3 import Web3
-from web3.exceptions import ExtraDataLengthError, TransactionNotFound
-from web3.middleware import ExtraDataToPOAMiddleware
+from web3.exceptions import TransactionNotFound
 
 from attestations.chain.configuration import ADDRESS, account, rpc_url
-from attestations.chain.errors import ChainNotConfigured, ChainRefused, ChainUnavailable
+from attestations.chain.errors import ChainNotConfigured, ChainRefused
 from attestations.chain.fees import GWEI, Fees, offered_fees
 from attestations.chain.rpc import NodeProvider, speaking
 
@@ -64,7 +63,8 @@ class Node:
     """The chain behind CHAIN_RPC_URL. Every method asks it anew, and raises ChainUnavailable."""
 
     def __init__(self, url: str, signer: LocalAccount) -> None:
-        # The library's own middleware looks into what we send and would ask the node for what we have decided.
+        # The library's own middleware would decide fees and gas for us, and refuses the blocks of chains whose
+        # authorities sign in a field that is short elsewhere (extraData).
         self.web3 = Web3(NodeProvider(url), middleware=[])
         self.account = signer
         self.sender: str = signer.address
@@ -100,7 +100,7 @@ class Node:
 
     def base_fee(self) -> int:
         with speaking():
-            return int(self._latest_block()["baseFeePerGas"])
+            return int(self.web3.eth.get_block("latest")["baseFeePerGas"])
 
     def transaction_counts(self) -> tuple[int, int]:
         """How many of the sender's transactions are in blocks, and how many with those that wait."""
@@ -132,6 +132,7 @@ class Node:
     def receipt(self, transaction_id: str) -> Receipt | None:
         """None while it is in no block."""
         with speaking():
+            found: Any
             try:
                 found = self.web3.eth.get_transaction_receipt(transaction_id)  # type: ignore[arg-type]
             except TransactionNotFound:
@@ -148,14 +149,6 @@ class Node:
                 contract_address=found["contractAddress"],
             )
 
-    def _latest_block(self) -> Any:
-        try:
-            return self.web3.eth.get_block("latest")
-        except ExtraDataLengthError:
-            # Its blocks are signed by authorities, in a field that web3 reads only when told so.
-            self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
-            return self.web3.eth.get_block("latest")
-
 
 class Registry:
     """An AttestationRegistry. Raises ChainUnavailable, and ChainRefused for a contract that is none."""
@@ -163,7 +156,7 @@ class Registry:
     def __init__(self, node: Node, address: str) -> None:
         self.node = node
         self.address: str = to_checksum_address(address)
-        self._contract = node.web3.eth.contract(address=self.address, abi=artifact()["abi"])  # type: ignore[call-overload]
+        self._contract = node.web3.eth.contract(address=self.address, abi=artifact()["abi"])
         self._functions = self._contract.functions
 
     def record_of(self, digest: bytes) -> Record | None:
@@ -203,10 +196,10 @@ class Registry:
         with speaking():
             logs = self.node.web3.eth.get_logs(
                 {
-                    "address": self.address,  # type: ignore[typeddict-item]
-                    "fromBlock": 0,  # type: ignore[typeddict-item]
+                    "address": to_checksum_address(self.address),
+                    "fromBlock": 0,
                     "toBlock": "latest",
-                    "topics": [Web3.keccak(text=ATTESTED), "0x" + digest.hex()],  # type: ignore[list-item]
+                    "topics": [Web3.keccak(text=ATTESTED), "0x" + digest.hex()],
                 }
             )
             return "0x" + bytes(logs[-1]["transactionHash"]).hex() if logs else None

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from attestations.chain.errors import ChainNotConfigured
+from attestations.chain.recursion import restore_recursion_limit
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -69,5 +70,6 @@ def _account_of(key: str) -> LocalAccount:
     # Costs 0.7 s and 25 MB, which only the processes that publish need to spend.
     from eth_account import Account
 
+    restore_recursion_limit()
     signer: LocalAccount = Account.from_key(key)
     return signer

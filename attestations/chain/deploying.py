@@ -10,6 +10,7 @@ from django.conf import settings
 
 from attestations.chain.client import Node, Receipt, Registry, artifact, open_node
 from attestations.chain.errors import ChainRefused, ChainUnavailable
+from attestations.chain.signing import sign
 from attestations.proofs.groth16 import Groth16Prover, VerifyingKeyPoints
 from attestations.proofs.provers import find_prover
 
@@ -42,20 +43,9 @@ def deploy_registry() -> Deployment:
             f"deploying may take {gas * fees.max_fee / 10**18:.9f}."
         )
     _mined, nonce = node.transaction_counts()
-    signed = node.account.sign_transaction(
-        {
-            "type": 2,
-            "chainId": node.chain_id,
-            "nonce": nonce,
-            "data": data,
-            "value": 0,
-            "gas": gas,
-            "maxFeePerGas": fees.max_fee,
-            "maxPriorityFeePerGas": fees.priority,
-        }
-    )
-    node.send(signed.raw_transaction.to_0x_hex())
-    receipt = _wait(node, signed.hash.to_0x_hex())
+    signed = sign(node.account, chain_id=node.chain_id, nonce=nonce, gas=gas, fees=fees, data=data)
+    node.send(signed.raw)
+    receipt = _wait(node, signed.transaction_id)
     if not receipt.is_success or not receipt.contract_address:
         raise ChainRefused("reverted", f"The deployment {receipt.transaction_id} has reverted.")
     return Deployment(

@@ -15,18 +15,23 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
+from attestations.proofs.keys import MANIFEST
+from attestations.proofs.provers import keys_dir
+from config.local_chain import FIRST_KEY as FIRST_KEY
+from config.local_chain import AlreadyRunning, note_chain
 from jobs.local_services import LocalService, NotServing
 
 logger = logging.getLogger("affidavit.chain")
 
 CHAIN_ID = 31337
-# The first of the keys that anvil gives ether to, and that everybody knows: good for a chain that nobody else sees.
-FIRST_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 PACKAGE = Path(__file__).parent / "anvil"
 MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+# The contract's view of this name, as a call begins.
+VERIFYING_KEY_DIGEST = "0x1dfa2b01"
 ANSWER_SECONDS = 2.0
 DEPLOY_SECONDS = 120.0
 
@@ -46,7 +51,7 @@ def local_chain() -> LocalService | None:
         name="chain",
         command=anvil_command(program, folder, port),
         is_ready=lambda: answers(url),
-        prepare=lambda: _deploy(url, folder),
+        prepare=lambda: _prepare(url, folder),
     )
 
 
@@ -74,7 +79,12 @@ def anvil_command(program: Path, folder: Path, port: int) -> list[str]:
 
 def answers(url: str) -> bool:
     """Whether a chain with our number listens there."""
-    question = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    return bool(_ask(url, "eth_chainId") == hex(CHAIN_ID))
+
+
+def _ask(url: str, method: str, *params: Any) -> Any:
+    """The node's answer; None where there is none."""
+    question = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     request = urllib.request.Request(
         url, json.dumps(question).encode(), headers={"Content-Type": "application/json"}
     )
@@ -82,25 +92,44 @@ def answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=ANSWER_SECONDS) as answer:
-            return bool(json.load(answer).get("result") == hex(CHAIN_ID))
+            return json.load(answer).get("result")
     except (urllib.error.URLError, OSError, ValueError):
-        return False
+        return None
 
 
-def _deploy(url: str, folder: Path) -> dict[str, str]:
+def _prepare(url: str, folder: Path) -> dict[str, str]:
     """Put the contract there unless it is there; what every process is to know of the chain."""
     note = folder / "contract_address"
-    known = {
-        "CHAIN_RPC_URL": url,
-        "PRIVATE_KEY": FIRST_KEY,
-        "CONTRACT_ADDRESS": note.read_text() if note.exists() else "",
-        "LOCAL_CHAIN": "true",
-    }
+    address = note.read_text() if note.exists() else ""
+    known = {"CHAIN_RPC_URL": url, "PRIVATE_KEY": FIRST_KEY}
+    if not (address and is_deployed(url, address)):
+        address = _deploy(known)
+        note.write_text(address)
+    try:
+        note_chain(settings.DATA_DIR, rpc_url=url, contract_address=address)
+    except AlreadyRunning as other:
+        raise NotServing(str(other)) from other
+    return {**known, "CONTRACT_ADDRESS": address}
+
+
+def is_deployed(url: str, address: str) -> bool:
+    """Whether a registry with this platform's verifying key stands there; asked without web3, which takes seconds."""
+    try:
+        manifest = json.loads((keys_dir("groth16") / MANIFEST).read_bytes())
+        digest = manifest["files"]["verifying"]["sha256"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return False  # deploying makes keys, or says what is wrong with them
+    question = {"to": address, "data": VERIFYING_KEY_DIGEST}
+    return bool(_ask(url, "eth_call", question, "latest") == f"0x{digest}")
+
+
+def _deploy(env: dict[str, str]) -> str:
+    """The address of a new contract, put there by a process of its own: `up` stays small."""
     try:
         done = subprocess.run(
-            [sys.executable, "manage.py", "deploy_registry", "--if-missing"],
+            [sys.executable, "manage.py", "deploy_registry"],
             cwd=settings.BASE_DIR,
-            env={**os.environ, **known},
+            env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -111,9 +140,7 @@ def _deploy(url: str, folder: Path) -> dict[str, str]:
         raise NotServing(f"The contract was not deployed within {DEPLOY_SECONDS:.0f} seconds.") from late
     if done.returncode != 0:
         raise NotServing(f"The contract could not be deployed: {done.stderr.strip()[-500:]}")
-    address = done.stdout.strip()
-    note.write_text(address)
-    return {**known, "CONTRACT_ADDRESS": address}
+    return done.stdout.strip()
 
 
 def _set_damaged_aside(state: Path) -> None:

@@ -233,8 +233,8 @@ class _Attempt:
         checked = time.monotonic()
         was_in_block = False
         while True:
-            receipt, row = self.found() or (self.recorded_elsewhere(), None)
-            if receipt and self.is_confirmed(receipt) and (registration := self.settled(receipt, row)):
+            receipt = self.found() or self.recorded_elsewhere()
+            if receipt and self.is_confirmed(receipt) and (registration := self.settled(receipt)):
                 return registration
             if was_in_block and receipt is None:
                 # Its block is no longer one of the chain's, and the node may have forgotten it.
@@ -247,11 +247,11 @@ class _Attempt:
                 self.checkpoint()
                 checked = time.monotonic()
 
-    def found(self) -> tuple[Receipt, ChainTransaction] | None:
-        """The one of our transactions that is in a block; those known to have reverted are over."""
+    def found(self) -> Receipt | None:
+        """Of the one of our transactions that is in a block; those known to have reverted are over."""
         for row in self.rows():
             if row.status != Status.REVERTED and (receipt := self.node.receipt(row.transaction_id)):
-                return receipt, row
+                return receipt
         return None
 
     def recorded_elsewhere(self) -> Receipt | None:
@@ -269,15 +269,15 @@ class _Attempt:
             and self.node.receipt(receipt.transaction_id) == receipt
         )
 
-    def settled(self, receipt: Receipt, row: ChainTransaction | None) -> Registration | None:
+    def settled(self, receipt: Receipt) -> Registration | None:
         """The registration; None where the contract doesn't show it yet. Raises ChainRefused for a revert."""
-        if row is not None:
-            if not receipt.is_success:
-                end(row, Status.REVERTED, receipt=receipt)
-                self.explain_revert()
-                return None
-            end(row, Status.MINED, receipt=receipt)
-            drop_others(self.submission, row)
+        for row in self.rows():
+            if row.transaction_id == receipt.transaction_id:
+                end(row, Status.MINED if receipt.is_success else Status.REVERTED, receipt=receipt)
+                drop_others(self.submission, row)
+        if not receipt.is_success:
+            self.explain_revert()
+            return None
         record = self.own_record()
         if record is None:
             return None
@@ -320,9 +320,7 @@ class _Attempt:
         return f"The transaction has not had {settings.CHAIN_CONFIRMATIONS} confirmations within {seconds} seconds."
 
     def rows(self) -> list[ChainTransaction]:
-        return sent_for(
-            self.submission, chain_id=self.node.chain_id, contract_address=self.registry.address
-        )
+        return sent_for(self.submission, chain_id=self.node.chain_id, contract_address=self.registry.address)
 
 
 def _in_ether(wei: int) -> str:

@@ -10,13 +10,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import requests
 from web3.exceptions import (
     BadFunctionCallOutput,
     ContractLogicError,
-    ExtraDataLengthError,
     Web3Exception,
     Web3RPCError,
 )
@@ -25,6 +24,9 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from attestations.chain.configuration import without_secrets
 from attestations.chain.errors import ChainRefused, ChainUnavailable, refusal
+from attestations.chain.recursion import restore_recursion_limit
+
+restore_recursion_limit()
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
@@ -54,13 +56,14 @@ class NodeProvider(JSONBaseProvider):
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Ask once. Raises ChainUnavailable for anything but an answer in JSON-RPC."""
         answer = self._ask(self.encode_rpc_request(method, params))
+        response: Any
         try:
             response = self.decode_rpc_response(answer)
-        except ValueError:
-            response = None  # type: ignore[assignment]
+        except (ValueError, RecursionError):
+            response = None
         if not isinstance(response, dict) or not ({"result", "error"} & response.keys()):
             raise ChainUnavailable(f"The node's answer to {method} is no JSON-RPC.")
-        return response
+        return cast(RPCResponse, response)
 
     def _ask(self, question: bytes) -> bytes:
         end = time.monotonic() + TOTAL_SECONDS
@@ -86,7 +89,9 @@ class NodeProvider(JSONBaseProvider):
             # Many nodes answer an error in JSON-RPC with a status of 4xx, too.
             if status == 200 or (status == 400 and answer.startswith(b"{")):
                 return answer
-            problem = "The node is busy (429)." if status == 429 else f"The node answers with status {status}."
+            problem = (
+                "The node is busy (429)." if status == 429 else f"The node answers with status {status}."
+            )
         # Raised out of the handlers, so that no traceback goes on to quote what they caught.
         raise ChainUnavailable(problem)
 
@@ -112,18 +117,21 @@ def speaking() -> Iterator[None]:
     try:
         yield
         return
-    except (ExtraDataLengthError, ChainUnavailable, ChainRefused):
+    except (ChainUnavailable, ChainRefused):
         raise
     except ContractLogicError as error:
         problem = refusal(without_secrets(str(error.message)))
     except BadFunctionCallOutput:
-        problem = ChainRefused("wrong_contract", "The contract does not answer as an AttestationRegistry does.")
+        problem = ChainRefused(
+            "wrong_contract", "The contract does not answer as an AttestationRegistry does."
+        )
     except Web3RPCError as error:
         problem = NodeSaysNo(f"The node says: {without_secrets(_said(error))[:300]}")
     except (Web3Exception, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         # web3 reads the answers' fields without looking at them first.
         problem = ChainUnavailable(f"The node's answer makes no sense ({type(error).__name__}).")
-    raise problem
+    # Without its cause, which quotes what the node said, the address included when it likes to.
+    raise problem from None
 
 
 def _said(error: Web3RPCError) -> str:

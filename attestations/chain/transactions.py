@@ -17,6 +17,7 @@ from eth_account.signers.local import LocalAccount
 
 from attestations.chain.client import Call, Receipt
 from attestations.chain.fees import GWEI, Fees, beating
+from attestations.chain.signing import sign
 from attestations.models import ChainTransaction, Submission
 from jobs.statements import lock_number
 
@@ -137,29 +138,18 @@ def _store(
     gas: int,
     fees: Fees,
 ) -> ChainTransaction:
-    signed = signer.sign_transaction(
-        {
-            "type": 2,
-            "chainId": chain_id,
-            "nonce": nonce,
-            "to": call.to,
-            "data": call.data,
-            "value": 0,
-            "gas": gas,
-            "maxFeePerGas": fees.max_fee,
-            "maxPriorityFeePerGas": fees.priority,
-        }
-    )
-    # Signing knows no chance: the same transaction again, once dropped, is the same row.
+    signed = sign(signer, chain_id=chain_id, nonce=nonce, gas=gas, fees=fees, data=call.data, to=call.to)
+    # The same transaction again, once dropped, is the same row: signing knows no chance.
+    row: ChainTransaction
     row, _ = ChainTransaction.objects.update_or_create(
-        transaction_id=signed.hash.to_0x_hex(),
+        transaction_id=signed.transaction_id,
         defaults={
             "submission": submission,
             "chain_id": chain_id,
             "sender": signer.address,
             "nonce": nonce,
             "contract_address": call.to,
-            "raw": signed.raw_transaction.to_0x_hex(),
+            "raw": signed.raw,
             "max_fee_per_gas": fees.max_fee,
             "max_priority_fee_per_gas": fees.priority,
             "status": Status.PENDING,

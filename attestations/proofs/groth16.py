@@ -1,4 +1,8 @@
-"""Groth16 (https://eprint.iacr.org/2016/260) by zksnake: proofs of three points, which a contract verifies."""
+"""Groth16 (https://eprint.iacr.org/2016/260) by zksnake: proofs of three points, which a contract verifies.
+
+A proof may be blinded anew by whoever sees it (with A and B both negated, say): it has no identity of its own, the
+statement has.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,9 @@ class Groth16Prover:
 
     def setup(self) -> None:
         self.keys.ensure(make_keys)
-        if (state := self.keys.state()) != self._loaded:
+        self._verifying_key.get()  # of no use here, but a set is whole or damaged
+        if self._system is None or self.keys.state() != self._loaded:
+            state = self.keys.state()
             system = Groth16(rows_of(statement_circuit()))
             system.proving_key = read_proving_key(self.keys.load("proving")[0])
             self._system = system

@@ -24,6 +24,8 @@ from typing import Any, Generic, TypeVar
 from attestations.proofs.protocol import ProofFailed
 
 MANIFEST = "manifest.json"
+MANIFEST_FIELDS = {"system", "curve", "circuit", "files", "origin", "contributions", "created_at"}
+CURVE = "BN254"
 PARTS = ("proving", "verifying")
 SINGLE_PARTY = "single-party setup"
 
@@ -61,31 +63,38 @@ class KeyFolder:
                 f"There are no keys in {self.path}. Copy them from where proofs are made, or make them with "
                 f"`manage.py proof_keys {self.system} --make`.",
             )
+        path = self.path / MANIFEST
         try:
-            manifest = json.loads((self.path / MANIFEST).read_bytes())
-            expected = {"system": self.system, "curve": "BN254", "circuit": self.circuit}
-            found = {name: manifest[name] for name in expected}
-            {part: manifest["files"][part]["sha256"] for part in PARTS}
+            manifest = json.loads(path.read_bytes())
         except FileNotFoundError as error:
-            raise self._damaged(f"{self.path / MANIFEST} is missing") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(f"{self.path / MANIFEST} can't be read") from error
-        if found != expected:
-            raise self._damaged(f"{self.path / MANIFEST} is of keys for another circuit")
-        return dict(manifest)
+            raise self._damaged(f"{path} is missing") from error
+        except ValueError as error:
+            raise self._damaged(f"{path} can't be read") from error
+        if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_FIELDS:
+            raise self._damaged(f"{path} lacks fields")
+        if (manifest["system"], manifest["curve"], manifest["circuit"]) != (self.system, CURVE, self.circuit):
+            raise self._damaged(f"{path} is of keys for another proof system or another circuit")
+        return manifest
 
     def load(self, part: str) -> tuple[dict[str, Any], str]:
         """The "proving" or "verifying" key and its SHA-256; ProofFailed("keys_damaged")."""
-        entry = self.manifest()["files"][part]
-        path = self.path / str(entry["name"])
+        try:
+            entry = self.manifest()["files"][part]
+            path, expected = self.path / entry["name"], entry["sha256"]
+        except (KeyError, TypeError) as error:
+            raise self._damaged(f"{self.path / MANIFEST} names no {part} key") from error
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:
             raise self._damaged(f"{path} is missing") from error
         digest = hashlib.sha256(content).hexdigest()
-        if digest != entry["sha256"]:
+        if digest != expected:
             raise self._damaged(f"{path} is not what its checksum says")
         return json.loads(content), digest
+
+    def load_both(self) -> KeyPair:
+        """Both keys; ProofFailed("keys_damaged")."""
+        return {part: self.load(part)[0] for part in PARTS}
 
     def state(self) -> tuple[int, ...] | None:
         """Changes when the set does."""
@@ -130,7 +139,7 @@ class KeyFolder:
     ) -> None:
         manifest = {
             "system": self.system,
-            "curve": "BN254",
+            "curve": CURVE,
             "circuit": self.circuit,
             "files": {part: {"name": names[part], "sha256": _sha256(contents[part])} for part in PARTS},
             "origin": origin,

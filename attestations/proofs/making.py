@@ -26,7 +26,10 @@ LOOK_EVERY_SECONDS = 0.2
 KEPT_OF_STDERR = 500
 # A panic may quote numbers of the witness.
 LONG_NUMBER = re.compile(r"(0x)?[0-9a-fA-F]{16,}")
-MEMORY_IS_OUT = re.compile(r"memory allocation of|MemoryError|[Cc]annot allocate memory|out of memory")
+# Rust's last words, Python's, and what there is to hear where a thread gets no memory for its stack.
+MEMORY_IS_OUT = re.compile(
+    r"memory allocation of|MemoryError|[Cc]annot allocate memory|out of memory|ThreadPoolBuildError"
+)
 PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 THREADS = 2
 

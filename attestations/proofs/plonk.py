@@ -54,8 +54,9 @@ class PlonkProver:
 
     def setup(self) -> None:
         self.keys.ensure(make_keys)
-        if (state := self.keys.state()) != self._loaded:
-            key, _ = self._verifying_key.get()
+        key, _ = self._verifying_key.get()
+        if self._system is None or self.keys.state() != self._loaded:
+            state = self.keys.state()
             self._system = read_proving_key(self.keys.load("proving")[0], key)
             self._loaded = state
 

@@ -6,10 +6,12 @@ wherever the circuit has it. The proving key is a universal set of powers; all e
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from zksnake.ecc import EllipticCurve
 from zksnake.plonk import Plonk, VerifyingKey
 
 from attestations.proofs.circuit import PUBLIC, Circuit, statement_circuit
@@ -17,6 +19,7 @@ from attestations.proofs.keys import KeyPair
 from attestations.proofs.points import g1_from, g1_or_infinity_from, g1_to, g2_from, g2_to
 from attestations.proofs.protocol import SCALAR_FIELD, ProofFailed, Statement
 
+CURVE = EllipticCurve("BN254")
 SELECTORS = ("L", "R", "O", "M", "C")
 # zksnake's prover needs so many powers more than there are rows.
 EXTRA_POWERS = 6
@@ -116,6 +119,17 @@ def read_verifying_key(data: Any) -> VerifyingKey:
     if length != gates_length() or len(copies) != 3:
         raise ProofFailed("keys_damaged", "The keys are for a circuit of another size.")
     return VerifyingKey(length, tau_2, selectors, copies)
+
+
+def check_keys(keys: KeyPair) -> None:
+    """ProofFailed("keys_damaged") unless both keys are of this circuit, of each other, and powers of one number."""
+    verifying = read_verifying_key(keys["verifying"])
+    powers = read_proving_key(keys["proving"], verifying).G1_tau
+    random = [secrets.randbits(128) for _ in powers[1:]]
+    lower, upper = CURVE.multiexp(powers[:-1], random), CURVE.multiexp(powers[1:], random)
+    is_one = powers[0] == CURVE.G1()
+    if not is_one or CURVE.pairing(upper, CURVE.G2()) != CURVE.pairing(lower, verifying.tau_g2):
+        raise ProofFailed("keys_damaged", "The keys are wrong: tau_1 are not powers of tau.")
 
 
 def gates_length() -> int:

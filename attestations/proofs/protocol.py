@@ -21,15 +21,12 @@ class ProverNotInstalled(Exception):
 
 
 class ProofFailed(Exception):
-    """A proof could not be made or read: `code` is one of those below, str() says more."""
+    """A proof could not be made or read; str() says more than `code`.
 
-    CODES = {
-        "out_of_memory": "The process that makes the proof took more than PROOF_MEMORY_MB.",
-        "timed_out": "It took longer than PROOF_SECONDS.",
-        "prover_failed": "The prover gave up, or its process died.",
-        "proof_invalid": "What was given or made is no proof of the statement.",
-        "keys_damaged": "The keys are missing, are not what their checksums say, or belong to another circuit.",
-    }
+    out_of_memory: its process takes more than PROOF_MEMORY_MB. timed_out: it takes longer than PROOF_SECONDS.
+    prover_failed: the prover gave up, or its process died. proof_invalid: what was given or made is no proof of the
+    statement. keys_damaged: the keys are missing, not what their checksums say, or of another circuit.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from attestations.proofs.protocol import ProverNotInstalled, Statement
+from attestations.proofs.protocol import ProverNotInstalled
 
 
 class StarkProver:
-    """Every verb raises ProverNotInstalled; settings.PROVERS may name another class for `stark`."""
+    """Can't be had: raises ProverNotInstalled; settings.PROVERS may name another class for `stark`."""
 
-    name = "stark"
-    is_verified_on_chain = False
-
-    def __init__(self, keys_dir: Path) -> None:
-        pass
-
-    @property
-    def verifying_key_digest(self) -> str:
-        self._refuse()
-
-    def setup(self) -> None:
-        self._refuse()
-
-    def prove(self, statement: Statement, secret: int) -> Any:
-        self._refuse()
-
-    def verify(self, statement: Statement, proof: Any) -> bool:
-        self._refuse()
-
-    def to_json(self, proof: Any) -> dict[str, Any]:
-        self._refuse()
-
-    def from_json(self, data: Any) -> Any:
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
+    def __new__(cls, keys_dir: Path) -> NoReturn:
         raise ProverNotInstalled("no kept STARK prover installs here; PROVERS may name one")

@@ -19,7 +19,7 @@ from attestations.chain.configuration import submitter_address
 from attestations.chain.errors import ChainNotConfigured, ChainRefused, ChainUnavailable
 from attestations.models import Submission
 from attestations.proofs.making import is_valid
-from attestations.proofs.protocol import Statement
+from attestations.proofs.protocol import ProofFailed, Statement
 from attestations.services.proving import find_submission
 from jobs.queue.handlers import PermanentError, TryAgain
 
@@ -63,7 +63,11 @@ def _load(submission: Submission) -> tuple[Statement, dict[str, Any]]:
         submitter=submission.submitter,
     )
     proof = json.loads(submission.proof_json)
-    if not is_valid(submission.proof_system, statement, proof):
+    try:
+        is_proved = is_valid(submission.proof_system, statement, proof)
+    except ProofFailed as failure:  # the keys, not the proof
+        raise TryAgain(str(failure), code=failure.code) from failure
+    if not is_proved:
         raise PermanentError("The stored proof does not prove this submission.", code="proof_invalid")
     return statement, proof
 

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from attestations.proofs.provers import load_prover
-
-PROVERS = {
-    "groth16": "attestations.proofs.groth16.Groth16Prover",
-    "plonk": "attestations.proofs.plonk.PlonkProver",
-}
+from attestations.proofs.ceremony import SYSTEMS
+from attestations.proofs.circuit import statement_circuit
+from attestations.proofs.keys import KeyFolder
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +18,8 @@ def session_proof_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys of both proof systems, made once for all processes of the test run."""
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "proof_keys"
-    for name, path in PROVERS.items():
-        load_prover(path, folder / name).setup()
+    for name, system in SYSTEMS.items():
+        KeyFolder(path=folder / name, system=name, circuit=statement_circuit().digest).ensure(system.make)
     return folder
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from attestations.chain.local import FIRST_KEY, anvil_command, answers, find_anvil
+from attestations.chain.local import FIRST_KEY, answers, anvil_command, find_anvil
 from jobs.demo.processes import free_port
 
 SENDER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -23,23 +23,35 @@ START_SECONDS = 20.0
 class Chain:
     """A running anvil."""
 
+    contract_address = ""
+
     def __init__(self, folder: Path, port: int = 0) -> None:
         program = find_anvil()
         if program is None:
-            pytest.skip("anvil is not installed: make setup, with npm") if not os.environ.get("CI") else None
-            raise RuntimeError("anvil is not installed: make setup, with npm")
+            if not os.environ.get("CI"):
+                pytest.skip("anvil is not installed: make setup, with npm")
+            pytest.fail(
+                "anvil is not installed, and CI must have it: npm ci --prefix attestations/chain/anvil"
+            )
         self.folder, self.port = folder, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(anvil_command(program, folder, self.port))
         end = time.monotonic() + START_SECONDS
         while not answers(self.url):
-            assert self.process.poll() is None and time.monotonic() < end
+            assert self.process.poll() is None
+            assert time.monotonic() < end
             time.sleep(0.05)
 
-    def configure(self, settings: Any, *, key: str = FIRST_KEY) -> None:
-        settings.CHAIN_RPC_URL, settings.PRIVATE_KEY = self.url, key
-        settings.CHAIN_CONFIRMATIONS = 1
-        settings.CHAIN_RECEIPT_SECONDS = 20
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes it the configured chain; the contract's address comes on top."""
+        return {
+            "CHAIN_RPC_URL": self.url,
+            "PRIVATE_KEY": FIRST_KEY,
+            "CHAIN_CONFIRMATIONS": 1,
+            "CHAIN_RECEIPT_SECONDS": 20,
+            "CHAIN_MAX_FEE_GWEI": 100,
+        }
 
     def ask(self, method: str, *params: Any) -> Any:
         """Anything that JSON-RPC can ask; raises AssertionError for an error."""

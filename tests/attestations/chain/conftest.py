@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import override_settings
 
 from attestations.chain.client import Registry, open_registry
 from attestations.chain.deploying import deploy_registry
@@ -21,19 +23,26 @@ Publish = Callable[..., Registration]
 
 
 @pytest.fixture(scope="session")
-def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """One node for all tests; each has a registry of its own."""
-    with running_anvil(tmp_path_factory.mktemp("chain")) as chain:
+def anvil(tmp_path_factory: pytest.TempPathFactory, session_proof_keys: Path) -> Iterator[Chain]:
+    """One node for all tests, with a registry."""
+    with running_anvil(tmp_path_factory.mktemp("chain")) as chain, override_settings(**chain.settings):
+        with override_settings(PROOF_KEYS_DIR=session_proof_keys):
+            chain.contract_address = deploy_registry().address
         yield chain
 
 
 @pytest.fixture
-def chain(anvil: Chain, settings: Any) -> Iterator[Chain]:
-    """The node, configured, with a registry of this test's own; blocks come by themselves, fees are low."""
-    anvil.configure(settings)
-    settings.CONTRACT_ADDRESS = deploy_registry().address
+def chain(anvil: Chain, proof_keys: Path, settings: Any) -> Iterator[Chain]:
+    """The node, configured, with an empty registry; blocks come by themselves."""
+    for name, value in anvil.settings.items():
+        setattr(settings, name, value)
+    settings.CONTRACT_ADDRESS = anvil.contract_address
+    before = anvil.ask("evm_snapshot")
+    anvil.ask("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+    anvil.mine()
     yield anvil
     anvil.ask("anvil_dropAllTransactions")
+    anvil.ask("evm_revert", before)
     anvil.ask("evm_setAutomine", True)
 
 
@@ -43,22 +52,29 @@ def registry(chain: Chain) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def proved() -> Proved:
-    """A proof of one statement for anvil's first account, made once: it costs a second."""
-    return prove()
+def proved(session_proof_keys: Path) -> Proved:
+    """A proof of one statement for anvil's first account, made once."""
+    with override_settings(PROOF_KEYS_DIR=session_proof_keys):
+        return prove()
+
+
+def make_published(what: Proved, **fields: Any) -> Submission:
+    """A submission whose proof waits to be published."""
+    fields = {
+        "status": "proof_publishing",
+        "sha256_hash": what.statement.digest.hex(),
+        "commitment": f"{what.statement.commitment:#066x}",
+        "submitter": what.statement.submitter,
+        "proof_json": json.dumps(what.proof),
+        **fields,
+    }
+    return make_submission(make_tenant(), **fields)
 
 
 @pytest.fixture
 def submission(transactional_db: None, proved: Proved) -> Submission:
-    """One whose proof waits to be published; the database is a real one, for sending wants its own transactions."""
-    return make_submission(
-        make_tenant(),
-        status="proof_publishing",
-        sha256_hash=proved.statement.digest.hex(),
-        commitment=f"{proved.statement.commitment:#066x}",
-        submitter=proved.statement.submitter,
-        proof_json=json.dumps(proved.proof),
-    )
+    """One to publish; the database is a real one, for sending wants transactions of its own."""
+    return make_published(proved)
 
 
 @pytest.fixture

@@ -23,9 +23,7 @@ from tests.attestations.proofs.proving import SECRET, make_statement
     submitter=st.integers(0, 2**160 - 1),
 )
 def test_circuit_calculates_what_mimc_does(secret: int, digest: bytes, submitter: int) -> None:
-    statement = Statement(
-        commitment=commitment_of(secret), digest=digest, submitter=f"0x{submitter:040x}"
-    )
+    statement = Statement(commitment=commitment_of(secret), digest=digest, submitter=f"0x{submitter:040x}")
 
     wires = statement_circuit().solve(statement, secret)
 
@@ -83,17 +81,20 @@ def test_every_wire_is_held_by_the_gates_of_plonk() -> None:
 def test_plonk_copies_a_wire_to_all_its_cells_and_no_other() -> None:
     circuit = statement_circuit()
     gates, layout = gates_of(circuit), layout_of(circuit)
-    names = [row[column] if row else None for column in range(3) for row in _padded(layout, gates.length)]
+    cells: dict[int, set[int]] = {}
+    for row, names in enumerate(layout):
+        for column, wire in enumerate(names):
+            if wire is not None:
+                cells.setdefault(wire, set()).add(column * gates.length + row)
 
     assert sorted(gates.permutation) == list(range(3 * gates.length))
-    for wire in {name for name in names if name is not None}:
-        cells = {cell for cell, name in enumerate(names) if name == wire}
-        start = min(cells)
-        walked, cell = {start}, gates.permutation[start]
-        while cell != start:
+    assert len(cells) == circuit.wire_count
+    for same in cells.values():
+        walked, cell = set[int](), min(same)
+        while cell not in walked:
             walked.add(cell)
             cell = gates.permutation[cell]
-        assert walked == cells
+        assert walked == same
 
 
 def test_keys_of_another_circuit_are_told_apart() -> None:
@@ -102,7 +103,3 @@ def test_keys_of_another_circuit_are_told_apart() -> None:
 
     assert circuit.digest == statement_circuit().digest
     assert circuit.digest != other.digest
-
-
-def _padded(layout: list[tuple[int | None, int | None, int | None]], length: int) -> list[tuple[int | None, ...]]:
-    return [*layout, *[(None, None, None)] * (length - len(layout))]

@@ -10,6 +10,9 @@ class AttestationsConfig(AppConfig):
     verbose_name = "Attestations"
 
     def ready(self) -> None:
+        from django.core.checks import register
+
+        from attestations.chain.checks import check_chain
         from attestations.chain.local import local_chain
         from attestations.cleaning import STORES
         from attestations.evaluation import find_unattested, find_unpublished
@@ -37,3 +40,4 @@ class AttestationsConfig(AppConfig):
         timeline_source(tell_of_attestations)
         timeline_source(tell_of_submission)
         local_service(local_chain)
+        register(check_chain)

@@ -22,7 +22,9 @@ NAVIGATION = {
     "Work": [
         ("Workflows", "account_tree", "jobs.Workflow"),
         ("Jobs", "bolt", "jobs.Job"),
+        ("Submissions", "rate_review", "attestations.Submission"),
         ("Attestations", "verified", "attestations.Attestation"),
+        ("Transactions", "receipt_long", "attestations.ChainTransaction"),
         ("Events", "timeline", "jobs.Event"),
         ("Evaluations", "fact_check", "jobs.EvaluationRun"),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from attestations.models import Attestation, Submission
+from attestations.models import Attestation, ChainTransaction, Submission
 from jobs.ids import uuid7
 from jobs.models import ApiKey, Cluster, Collection, Event, Job, ProblemAlert, Queue, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
@@ -262,3 +262,21 @@ def make_submission(tenant: Tenant, **fields: Any) -> Submission:
         **fields,
     }
     return Submission.objects.create(tenant=tenant, **fields)
+
+
+def make_transaction(submission: Submission, **fields: Any) -> ChainTransaction:
+    """A transaction that was signed for a submission, and waits for its block unless said otherwise."""
+    number = next(_count)
+    fields = {
+        "chain_id": 31337,
+        "sender": "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+        "nonce": number,
+        "contract_address": "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+        "transaction_id": f"{number:#066x}",
+        "raw": "0x02f8",
+        "max_fee_per_gas": 1_500_000_000,
+        "max_priority_fee_per_gas": 1_000_000_000,
+        **fields,
+    }
+    transaction: ChainTransaction = ChainTransaction.objects.create(submission=submission, **fields)
+    return transaction

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from attestations.admin import attestations
+from attestations.admin import attestations, submissions, transactions
 
-__all__ = ["attestations"]
+__all__ = ["attestations", "submissions", "transactions"]

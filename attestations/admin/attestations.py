@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -120,6 +121,10 @@ def attestations_of_job(request: HttpRequest, job: Job) -> str:
 
 def attestations_of_workflow(request: HttpRequest, workflow: Workflow) -> str:
     return _section(request, Attestation.objects.of_workflow(workflow))
+
+
+def attestations_of_runs(request: HttpRequest, runs: Sequence[Workflow]) -> str:
+    return _section(request, Attestation.objects.filter(workflow__in=runs).order_by("id"))
 
 
 def _section(request: HttpRequest, attestations: QuerySet[Attestation]) -> str:

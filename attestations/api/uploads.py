@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import IO, Any, cast
 
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
@@ -43,20 +43,27 @@ class PictureFormParser(BaseParser):
             raise BodyTooLarge(f"A form with a picture may have {limit} bytes.")
         body, receiver = _Body(stream, limit), _PictureReceiver()
         try:
-            form = _Form(
-                {**stream.META, "CONTENT_TYPE": media_type}, cast(IO[bytes], body), [receiver], "utf-8"
-            )
-            fields, files = form.parse()
-        except (MultiPartParserError, SuspiciousOperation) as error:
-            receiver.upload_interrupted()
-            raise ParseError(f"The form can't be read: {error}") from error
-        except Exception:
+            fields, files = _read_form({**stream.META, "CONTENT_TYPE": media_type}, body, receiver)
+        except BaseException:
             receiver.upload_interrupted()
             raise
-        if not body.ends_with(form.last_boundary):
-            receiver.upload_interrupted()
-            raise ParseError("The form ends before its last boundary.")
         return DataAndFiles(fields, files)
+
+
+def _read_form(headers: dict[str, Any], body: _Body, receiver: _PictureReceiver) -> tuple[Any, Any]:
+    """A form's fields and files. Raises ParseError for what is no whole form, and BodyTooLarge."""
+    try:
+        form = _Form(headers, cast(IO[bytes], body), [receiver], "utf-8")
+        found: tuple[Any, Any] = form.parse()
+    except RequestDataTooBig as error:
+        raise BodyTooLarge(
+            f"The text of a form may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
+        ) from error
+    except (MultiPartParserError, SuspiciousOperation) as error:
+        raise ParseError(f"The form can't be read: {error}") from error
+    if not body.ends_with(form.last_boundary):
+        raise ParseError("The form ends before its last boundary.")
+    return found
 
 
 class _Form(MultiPartParser):

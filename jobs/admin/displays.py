@@ -57,6 +57,17 @@ BADGES = {
     "refused": ("bad", "gpp_bad"),
     "current": ("good", "key"),
     "expiring": ("warn", "timer"),
+    "awaiting review": ("warn", "rate_review"),
+    "approved": ("good", "thumb_up"),
+    "rejected": ("bad", "thumb_down"),
+    "proof generation": ("busy", "function"),
+    "proof publishing": ("busy", "publish"),
+    "skipped": ("warn", "skip_next"),
+    "not yet": ("idle", "more_horiz"),
+    "not reached": ("off", "block"),
+    "mined": ("good", "check_circle"),
+    "reverted": ("bad", "undo"),
+    "dropped": ("off", "layers_clear"),
 }
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -122,9 +133,9 @@ def noted(cell: SafeString, note: str) -> SafeString:
     return render_to_string("admin/cells/noted.html", {"cell": cell, "note": note}) if note else cell
 
 
-def copyable(text: str) -> SafeString | None:
-    """An id in full, with a button that copies it."""
-    return render_to_string("admin/cells/copyable.html", {"text": text}) if text else None
+def copyable(text: str, *, shown: str = "") -> SafeString | None:
+    """An id in full, or as `shown` where there is no room for it, with a button that copies it."""
+    return render_to_string("admin/cells/copyable.html", {"text": text, "shown": shown}) if text else None
 
 
 def page_url(row: Model) -> str:

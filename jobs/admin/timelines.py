@@ -43,6 +43,10 @@ LOOKS = {
     "evaluated": ("idle", "fact_check"),
     "attestations_expired": ("off", "auto_delete"),
     "waiting": ("soon", "hourglass_empty"),
+    "submitted": ("soon", "image"),
+    "reviewed": ("busy", "rate_review"),
+    "transaction_signed": ("busy", "receipt_long"),
+    "publishing_skipped": ("warn", "skip_next"),
 }
 # Of what can end well or not.
 ENDS = {
@@ -54,6 +58,18 @@ ENDS = {
     "complete": ("good", "task_alt"),
     "filed": ("warn", "inventory_2"),
     "incomplete": ("bad", "pending"),
+    "mined": ("good", "check_circle"),
+    "reverted": ("bad", "undo"),
+    "dropped": ("off", "layers_clear"),
+    "rejected": ("bad", "thumb_down"),
+}
+ENDING = {
+    "attempt_ended",
+    "run_ended",
+    "delivery_attempted",
+    "evaluated",
+    "transaction_ended",
+    "submission_ended",
 }
 PHASES = {
     "queued_ms": "Queued",
@@ -108,7 +124,7 @@ def _words_of(moment: Moment, took: timedelta | None) -> str:
 
 
 def _look_of(moment: Moment) -> tuple[str, str]:
-    if moment.type in ("attempt_ended", "run_ended", "delivery_attempted", "evaluated"):
+    if moment.type in ENDING:
         known = ("outcome", "status", "status_category")
         end = next((moment.data[name] for name in known if moment.data.get(name)), "")
         return ENDS.get(end, LOOKS.get(moment.type, ("idle", "circle")))

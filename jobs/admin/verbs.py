@@ -37,6 +37,7 @@ class Verb:
     question: str
     is_grave: bool = False
     takes_reason: bool = True
+    needs_reason: bool = False
     is_offered: Callable[[Any], bool]  # on the page of this record
     run: Callable[[Any, str, str], Any]  # record, by, reason; raises DomainError
     outcome: Callable[[Any], str]
@@ -109,9 +110,12 @@ class VerbAdmin(AskingAdmin):
     def act(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> HttpResponse | None:
         """Ask first; once confirmed, do it one by one and tell how many were done, how many refused and why."""
         records = list(queryset[:BULK_MAX])
+        reason = UNSTORABLE.sub("\ufffd", request.POST.get("reason", "")[:1_000])
         if "confirmed" not in request.POST:
             return self.ask(request, records, verb)
-        reason = UNSTORABLE.sub("\ufffd", request.POST.get("reason", "")[:1_000])
+        if verb.needs_reason and not reason.strip():
+            self.message_user(request, "Say why.", messages.WARNING)
+            return self.ask(request, records, verb)
 
         def serve(record: Any) -> tuple[Any, str]:
             changed = verb.run(record, request.user.get_username(), reason)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import reverse
 
 from attestations.models import Submission
@@ -62,8 +61,9 @@ def form(*parts: tuple[str, bytes], end: bytes = b"--frame--\r\n") -> dict[str, 
 
 def code_of(response: Any) -> tuple[str, str]:
     """Where the first problem is, and its code."""
-    (first, *_) = assert_problem(response, 422, "invalid")["errors"]  # type: ignore[misc]
-    return first["pointer"], first["code"]  # type: ignore[index]
+    assert_problem(response, 422, "invalid")
+    first = response.json()["errors"][0]
+    return first["pointer"], first["code"]
 
 
 # --- Taking -----------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_what_is_not_known_yet_is_null(api: ApiClient) -> None:
     assert "" not in body.values()
     for name in ("user_id", "workflow_id", "decision", "transaction_id", "explorer_url", "proof_json"):
         assert body[name] is None
-    idle = {"retry_count": 0, "processing_started_at": None, "stages": {}}
+    idle: dict[str, Any] = {"retry_count": 0, "processing_started_at": None, "stages": {}}
     assert (body["generation"], body["publishing"]) == (idle, idle)
 
 
@@ -176,8 +176,9 @@ def test_a_picture_larger_than_a_body_is_taken_with_an_idempotency_key_too(
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
     content = PNG + b"x" * 200_000
 
-    sent = {"data": {"image": picture(content)}, "headers": {"Idempotency-Key": "mine-1"}}
-    first, again = api.post(PATH, **sent), api.post(PATH, **sent | {"data": {"image": picture(content)}})
+    first, again = [
+        api.post(PATH, {"image": picture(content)}, headers={"Idempotency-Key": "mine-1"}) for _ in range(2)
+    ]
 
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json()["sha256_hash"] == hashlib.sha256(content).hexdigest()
@@ -224,7 +225,6 @@ def test_auto_approve_asks_for_the_scope_manage_too(
         ([], ("", "invalid")),
         ({"sha256_hash": HASH.upper()}, ("/sha256_hash", "invalid")),
         ({"sha256_hash": HASH[:-1]}, ("/sha256_hash", "invalid")),
-        ({"sha256_hash": HASH + "\n"}, ("", "created")),
         ({"sha256_hash": 7}, ("/sha256_hash", "invalid")),
         ({"sha256_hash": None}, ("/sha256_hash", "null")),
         ({"sha256_hash": HASH, "image": "x"}, ("/image", "unknown_field")),
@@ -237,9 +237,6 @@ def test_auto_approve_asks_for_the_scope_manage_too(
 def test_what_a_body_may_not_say(api: ApiClient, body: Any, problem: tuple[str, str]) -> None:
     response = api.send("post", PATH, body)
 
-    if problem[1] == "created":  # white space around it is not of it
-        assert response.status_code == 201
-        return
     assert code_of(response) == problem
     assert not Submission.objects.exists()
 
@@ -279,9 +276,9 @@ def test_what_a_form_may_not_hold(
     assert stored_in(pictures) == []
 
 
-@pytest.mark.parametrize("name", ["..", "a/../../b.svg", "ä.exe", "x" * 900, "C:\\art.php"])
+@pytest.mark.parametrize("name", ["..", "a/../../b.svg", "ä.exe", "x" * 900, "C:\\art.php", "/"])
 def test_neither_the_name_nor_the_declared_type_counts(api: ApiClient, pictures: Path, name: str) -> None:
-    response = upload(api, picture(name=name, content_type="text/html"))
+    response = api.post(PATH, **form((f'name="image"; filename="{name}"\r\nContent-Type: text/html', PNG)))
 
     (path,) = stored_in(pictures)
     assert (response.status_code, response.json()["image_content_type"]) == (201, "image/png")
@@ -322,16 +319,15 @@ def test_text_of_more_than_a_body_is_refused(api: ApiClient, settings: Any) -> N
 @pytest.mark.parametrize(
     "sent",
     [
-        {"data": b"", "content_type": "multipart/form-data; boundary=frame"},
         form(('name="image"; filename="a.png"', PNG), end=b""),
         form(('name="user_id"', b"u"), end=b""),
         form(('name="image"; filename="a.png"', PNG), end=b"--frame"),
         {"data": b"nothing of a form", "content_type": "multipart/form-data; boundary=frame"},
         {"data": b"--frame--", "content_type": "multipart/form-data"},
-        {"data": b"--frame--", "content_type": "multipart/form-data; boundary=" + "x" * 300},
+        {"data": b"--frame--", "content_type": "multipart/form-data; boundary=" + "x" * 210},
         form((f'name="image"; filename="a.png"\r\nX: {"x" * 3_000}', PNG)),
         form(*[(f'name="f{n}"', b"") for n in range(1_100)]),
-        form(('name="image"; filename="a"\r\nContent-Transfer-Encoding: base64', b"????")),
+        form(('name="image"; filename="a"\r\nContent-Transfer-Encoding: base64', b"AAAAA")),
     ],
 )
 def test_a_broken_form_is_400_and_leaves_nothing(
@@ -339,20 +335,18 @@ def test_a_broken_form_is_400_and_leaves_nothing(
 ) -> None:
     response = api.post(PATH, **sent)
 
-    if sent["data"] == b"":
-        assert code_of(response) == ("/image", "required")  # nothing at all is no form that is broken
-    else:
-        assert_problem(response, 400, "parse_error")
+    assert_problem(response, 400, "parse_error")
     assert not Submission.objects.exists()
     assert stored_in(pictures) == []
 
 
 def test_a_length_that_lies_makes_a_broken_form(api: ApiClient) -> None:
-    content = encode_multipart(BOUNDARY, {"image": picture()})
+    sent = form(('name="image"; filename="a.png"', PNG))
 
-    response = api.post(PATH, content, content_type=MULTIPART_CONTENT, CONTENT_LENGTH=str(len(content) - 30))
+    response = api.post(PATH, **sent, CONTENT_LENGTH=str(len(sent["data"]) - 20))
 
     assert_problem(response, 400, "parse_error")
+    assert not Submission.objects.exists()
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/x-www-form-urlencoded", "text/plain"])
@@ -421,22 +415,31 @@ def test_a_page_of_the_list_costs_the_same_for_many(
         make_submission(tenant, workflow=make_workflow(tenant, kind="submission"))
     api.send("get", PATH)
 
-    with django_assert_num_queries(2):  # the key, the rows
+    with django_assert_num_queries(1):
         assert len(api.send("get", PATH).json()["results"]) == 5
 
 
 def test_a_stored_proof_is_shown_as_json(api: ApiClient, tenant: Tenant) -> None:
-    row = make_submission(tenant, status="proof_publishing", publishing_retry_count=2)
+    proof, seconds = {"system": "groth16", "a": ["0x1", "0x2"]}, {"setup": 0.4, "prove": 0.2, "verify": 0.1}
+    row = make_submission(
+        tenant,
+        status="proof_publishing",
+        proof_json=json.dumps(proof),
+        generation_stages=seconds,
+        publishing_retry_count=2,
+    )
 
     body = api.send("get", f"{PATH}/{row.pk}").json()
 
-    assert body["proof_json"] == json.loads(row.proof_json)
-    assert body["generation"]["stages"] == {"setup": 0.4, "prove": 0.2, "verify": 0.1}
+    assert body["proof_json"] == proof
+    assert body["generation"]["stages"] == seconds
     assert body["publishing"]["retry_count"] == 2
 
 
 def test_a_complete_submission_says_where_it_is(api: ApiClient, tenant: Tenant) -> None:
-    row = make_submission(tenant, status="complete", chain_id=421614)
+    row = make_submission(
+        tenant, status="complete", chain_id=421614, block_number=7, is_verified_on_chain=True
+    )
 
     body = api.send("get", f"{PATH}/{row.pk}").json()
 

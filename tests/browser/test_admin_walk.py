@@ -12,6 +12,7 @@ from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
+from attestations.models import Submission
 from jobs.models import ApiKey, EvaluationRun, Job, Queue, Tenant, Workflow
 from jobs.tenancy.services import find_api_key
 from tests.browser.conftest import Walker
@@ -30,7 +31,9 @@ from tests.factories import (
     make_sender,
     make_service,
     make_silent_cluster,
+    make_submission,
     make_superuser,
+    make_transaction,
     make_worker,
     make_workflow,
 )
@@ -76,9 +79,23 @@ def rows() -> list[Model]:
     make_attempt(delivery, outcome="failed", response_body=HOSTILE)
     sender = make_sender(tenant)
     found += [endpoint, message, delivery, sender, make_receipt(sender, workflow=workflow)]
+    found += submissions(tenant)
     found.append(EvaluationRun.objects.create(categories={"incomplete": 1}, problems={"stuck": 1}))
     found.append(make_service(paused_at=timezone.now(), paused_by="a" * 150))
     return [*found, Group.objects.create(name="operators")]
+
+
+def submissions(tenant: Tenant) -> list[Model]:
+    """One of each status, one of them skipped, with a transaction; their words could break a page."""
+    rows = [
+        make_submission(
+            tenant, status=status, user_id="u" * 200, decided_by="d" * 200, decision_reason=HOSTILE * 3
+        )
+        for status in Submission.Status.values
+    ]
+    rows.append(make_submission(tenant, status="proof_publishing", skipped_reason="s" * 290))
+    rows.append(make_submission(tenant, status="rejected", failure_reason=HOSTILE + "f" * 500))
+    return [*rows, make_transaction(rows[3], error="e" * 500)]
 
 
 def judge(workflow: Workflow) -> None:

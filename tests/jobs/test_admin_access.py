@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from attestations.models import Attestation
+from attestations.models import Attestation, ChainTransaction, Submission
 from config.admin import NAVIGATION
 from jobs.models import (
     ApiKey,
@@ -40,7 +40,9 @@ from tests.factories import (
     make_receipt,
     make_sender,
     make_service,
+    make_submission,
     make_superuser,
+    make_transaction,
     make_user,
     make_worker,
     make_workflow,
@@ -48,7 +50,20 @@ from tests.factories import (
 from webhooks.models import Delivery, Endpoint, Message, Receipt, Sender
 
 # What the platform alone writes.
-RECORDS = {Job, Workflow, Event, EvaluationRun, Worker, Cluster, Attestation, Delivery, Message, Receipt}
+RECORDS = {
+    Job,
+    Workflow,
+    Event,
+    EvaluationRun,
+    Worker,
+    Cluster,
+    Attestation,
+    Submission,
+    ChainTransaction,
+    Delivery,
+    Message,
+    Receipt,
+}
 ADDED = {Tenant, ApiKey, Collection, Queue, Endpoint, Sender, User, Group}
 DELETED = {Collection, Queue, Cluster, User, Group}
 
@@ -63,11 +78,14 @@ def rows(tenant: Tenant) -> Rows:
     delivery = make_delivery(make_endpoint(tenant), status="failed")
     make_attempt(delivery)
     sender = make_sender(tenant)
+    submission = make_submission(tenant)
     found: list[Model] = [
         tenant,
         workflow,
         job,
         make_attestation(make_job(tenant, status="failed")),
+        submission,
+        make_transaction(submission),
         make_event(job),
         EvaluationRun.objects.create(problems={"stuck": 1}, categories={"incomplete": 1}),
         make_worker(tenant),
@@ -254,6 +272,18 @@ def test_an_operator_of_jobs_has_the_verbs_of_jobs_only(rows: Rows) -> None:
         "renotify_jobs",
     }
     assert admin.site._registry[ApiKey].get_actions(request) == {}
+
+
+def test_a_reviewer_has_the_verbs_of_submissions_only(rows: Rows) -> None:
+    request = RequestFactory().get("/")
+    request.user = make_operator("attestations.change_submission", "attestations.view_chaintransaction")
+
+    assert set(admin.site._registry[Submission].get_actions(request)) == {
+        "approve_submissions",
+        "reject_submissions",
+        "publish_submissions",
+    }
+    assert admin.site._registry[ChainTransaction].get_actions(request) == {}
 
 
 def test_an_operator_of_queues_has_their_verbs_and_deletes_none_from_the_list(rows: Rows) -> None:

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from attestations.models import Attestation
+from attestations.models import Attestation, ChainTransaction, Submission
 from jobs.admin import displays, records, searches
 from jobs.admin.documents import SHOWN_CHARS, document, tokens_of
 from jobs.admin.outputs import outputs
@@ -30,7 +30,9 @@ from tests.factories import (
     make_job,
     make_key,
     make_service,
+    make_submission,
     make_superuser,
+    make_transaction,
     make_worker,
     make_workflow,
 )
@@ -366,7 +368,18 @@ def test_a_foreign_picture_is_a_link(operator: Client, settings: Any, tenant: Te
 # --- What lists cost --------------------------------------------------------------------------------
 
 # Session, account, count, rows; then the choices of the filters (tenants; for jobs, all that names services).
-LIST_QUERIES = {Job: 8, Workflow: 5, Event: 5, Worker: 5, ApiKey: 5, Tenant: 5, Collection: 6, Attestation: 5}
+LIST_QUERIES = {
+    Job: 8,
+    Workflow: 5,
+    Event: 5,
+    Worker: 5,
+    ApiKey: 5,
+    Tenant: 5,
+    Collection: 6,
+    Attestation: 5,
+    Submission: 5,
+    ChainTransaction: 4,
+}
 
 
 def make_rows(tenant: Tenant, count: int) -> None:
@@ -375,6 +388,7 @@ def make_rows(tenant: Tenant, count: int) -> None:
         make_worker(tenant)
         make_key(tenant)
         make_attestation(job)
+        make_transaction(make_submission(tenant))
 
 
 @pytest.fixture(autouse=True)
@@ -404,7 +418,7 @@ def test_the_overview_costs_the_same_however_much_there_is(
 ) -> None:
     make_rows(tenant, count)
 
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         shown(operator, reverse("admin:index"))
 
 

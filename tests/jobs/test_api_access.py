@@ -9,10 +9,11 @@ import pytest
 from django.urls import URLPattern, get_resolver
 from django.utils import timezone
 
+from attestations.models import Submission
 from jobs.api.permissions import HasScope
 from jobs.models import ApiKey, Job, Tenant, Workflow
 from tests.conftest import ApiClient
-from tests.factories import make_collection, make_job, make_key, make_workflow
+from tests.factories import make_collection, make_job, make_key, make_submission, make_workflow
 
 JOB = {"service_required": "gpu", "payload": {"n": 1}}
 
@@ -110,6 +111,12 @@ def test_a_key_is_stored_as_a_digest_and_its_use_is_noted(tenant: Tenant) -> Non
         ("post", "/api/workflows/{workflow}/cancel", "manage"),
         ("post", "/api/workflows/{workflow}/renotify", "manage"),
         ("post", "/api/jobs/{job}/renotify", "manage"),
+        ("get", "/api/submissions", "read"),
+        ("post", "/api/submissions", "submit"),
+        ("get", "/api/submissions/{submission}", "read"),
+        ("post", "/api/submissions/{submission}/approve", "manage"),
+        ("post", "/api/submissions/{submission}/reject", "manage"),
+        ("post", "/api/submissions/{submission}/publish", "manage"),
     ],
 )
 def test_a_key_of_another_scope_403(
@@ -117,15 +124,18 @@ def test_a_key_of_another_scope_403(
 ) -> None:
     job = make_job(tenant, service_required="gpu")
     address = path.format(
-        job=job.pk, collection=make_collection(tenant).pk, workflow=make_workflow(tenant).workflow_id
+        job=job.pk,
+        collection=make_collection(tenant).pk,
+        workflow=make_workflow(tenant).workflow_id,
+        submission=make_submission(tenant).pk,
     )
     others = [scope for scope in ("submit", "work", "read", "manage") if scope != needed]
-    before = (Job.objects.count(), Workflow.objects.count())
+    before = [model.objects.count() for model in (Job, Workflow, Submission)]
 
     response = api_as(tenant, *others).send(method, address, {})
 
     assert_problem(response, 403, "scope_missing")
-    assert (Job.objects.count(), Workflow.objects.count()) == before
+    assert [model.objects.count() for model in (Job, Workflow, Submission)] == before
 
 
 @pytest.mark.parametrize(
@@ -145,6 +155,10 @@ def test_a_key_of_another_scope_403(
         ("post", "/api/workflows/{workflow}/cancel"),
         ("post", "/api/workflows/{workflow}/renotify"),
         ("post", "/api/jobs/{job}/renotify"),
+        ("get", "/api/submissions/{submission}"),
+        ("post", "/api/submissions/{submission}/approve"),
+        ("post", "/api/submissions/{submission}/reject"),
+        ("post", "/api/submissions/{submission}/publish"),
     ],
 )
 def test_another_tenants_things_404(api: ApiClient, other_tenant: Tenant, method: str, path: str) -> None:
@@ -153,10 +167,13 @@ def test_another_tenants_things_404(api: ApiClient, other_tenant: Tenant, method
         job=job.pk,
         collection=make_collection(other_tenant).pk,
         workflow=make_workflow(other_tenant).workflow_id,
+        submission=make_submission(other_tenant).pk,
     )
     body = {"lease_token": "0" * 8 + "-0000-0000-0000-" + "0" * 12} if "job" in path else {"variables": {}}
-    if path.endswith(("cancel", "retry", "renotify")):
+    if path.endswith(("cancel", "retry", "renotify", "approve", "publish")):
         body = {}
+    if path.endswith("reject"):
+        body = {"reason": "A copy."}
 
     assert_problem(api.send(method, address, body), 404, "not_found")
 

@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+ANVIL := attestations/chain/anvil
 RUN := $(BIN)/python -W error::SyntaxWarning
 
 .DEFAULT_GOAL := help
@@ -22,15 +23,25 @@ help: ## list the verbs
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/.run
 
-setup: .venv/.run ## make .venv and install what the platform needs
+# The local chain. Everything else runs without it, so that neither npm nor the network is presumed here.
+$(ANVIL)/node_modules/.installed: $(ANVIL)/package-lock.json
+	@if ! command -v npm >/dev/null; then \
+	  echo "No npm here: the platform runs without its local chain, and publishes nothing." >&2; \
+	elif npm ci --prefix $(ANVIL) --omit=dev --ignore-scripts --silent >/dev/null 2>&1; then \
+	  touch $@; \
+	else \
+	  echo "npm could not install the local chain ($(ANVIL)): the platform runs without it, and publishes nothing." >&2; \
+	fi
 
-demo: .venv/.run ## run everything and push one real generation through (ARGS=--once for scripts)
+setup: .venv/.run $(ANVIL)/node_modules/.installed ## make .venv and install what the platform needs
+
+demo: .venv/.run $(ANVIL)/node_modules/.installed ## run everything and push one real generation through (ARGS=--once for scripts)
 	@$(BIN)/python manage.py demo $(ARGS)
 
-up: .venv/.run ## run the platform alone on PORT (8000)
+up: .venv/.run $(ANVIL)/node_modules/.installed ## run the platform alone on PORT (8000)
 	@$(BIN)/python manage.py up --port $(or $(PORT),8000) $(ARGS)
 
-test: .venv/.dev ## the test suite but for browser and fault tests
+test: .venv/.dev $(ANVIL)/node_modules/.installed ## the test suite but for browser and fault tests
 	$(BIN)/pytest -q -n auto --maxprocesses=4 --dist loadfile -m "not browser and not faults" $(ARGS)
 
 check: .venv/.dev format lint types ## what CI runs
@@ -51,10 +62,10 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-faults: .venv/.dev ## kill processes and servers for real, at length
+faults: .venv/.dev $(ANVIL)/node_modules/.installed ## kill processes and servers for real, at length
 	$(BIN)/pytest -q -m faults --long $(ARGS)
 
-bench: .venv/.dev ## measure, print a table, write benchmarks/results/latest.json
+bench: .venv/.dev $(ANVIL)/node_modules/.installed ## measure, print a table, write benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: .venv/.dev ## compile pyproject.toml into the hash-pinned locks

@@ -12,6 +12,7 @@ from django.conf import settings
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 from web3.exceptions import TransactionNotFound
+from web3.middleware import ExtraDataToPOAMiddleware
 
 from attestations.chain.configuration import ADDRESS, account, rpc_url
 from attestations.chain.errors import ChainNotConfigured, ChainRefused
@@ -63,9 +64,10 @@ class Node:
     """The chain behind CHAIN_RPC_URL. Every method asks it anew, and raises ChainUnavailable."""
 
     def __init__(self, url: str, signer: LocalAccount) -> None:
-        # The library's own middleware would decide fees and gas for us, and refuses the blocks of chains whose
-        # authorities sign in a field that is short elsewhere (extraData).
-        self.web3 = Web3(NodeProvider(url), middleware=[])
+        # Not the library's usual middleware, which would decide fees and gas for us. This one has it read the blocks
+        # of chains, too, whose authorities sign in a field that is short elsewhere.
+        poa: Any = ExtraDataToPOAMiddleware
+        self.web3 = Web3(NodeProvider(url), middleware=[(poa, "poa")])
         self.account = signer
         self.sender: str = signer.address
 

@@ -274,7 +274,8 @@ class _Attempt:
         for row in self.rows():
             if row.transaction_id == receipt.transaction_id:
                 end(row, Status.MINED if receipt.is_success else Status.REVERTED, receipt=receipt)
-                drop_others(self.submission, row)
+                if receipt.is_success:
+                    drop_others(self.submission, row)
         if not receipt.is_success:
             self.explain_revert()
             return None

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from attestations.chain.local import FIRST_KEY, answers, anvil_command, find_anvil
+from config.processes import end_with_parent
 from jobs.demo.processes import free_port
 
 SENDER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -35,7 +36,7 @@ class Chain:
             )
         self.folder, self.port = folder, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen(anvil_command(program, folder, self.port))
+        self.process = subprocess.Popen(anvil_command(program, folder, self.port), preexec_fn=end_with_parent)
         end = time.monotonic() + START_SECONDS
         while not answers(self.url):
             assert self.process.poll() is None

@@ -115,7 +115,7 @@ def empty_tables() -> None:
     query(
         "TRUNCATE jobs_job, jobs_workflow, jobs_event, jobs_worker, attestations_attestation, webhooks_endpoint, "
         "webhooks_message, webhooks_delivery, webhooks_attempt, webhooks_sender, webhooks_receipt, jobs_evaluationrun, "
-        "jobs_problemalert, jobs_outputcheck CASCADE"
+        "jobs_problemalert, jobs_outputcheck, attestations_submission, attestations_chaintransaction CASCADE"
     )
 
 

@@ -21,7 +21,9 @@ class Figure:
 
     @property
     def target(self) -> str:
-        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:.3g}"
+        sign, bound = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most or 0)
+        text = f"{sign} {round(bound, 4):.10g}"
+        return f"{text} or {self.or_met}" if self.or_met else text
 
     def is_met_by(self, value: float) -> bool:
         if self.at_least is not None:

@@ -35,6 +35,7 @@ COLLECTION = {
     ],
 }
 APP = "the demo's app"
+EVENTS = ["workflow.completed", "workflow.failed", "submission.complete", "submission.rejected"]
 POLL_SECONDS = 0.25
 
 
@@ -86,7 +87,7 @@ class Client:
         for old in self._call("GET", "/api/webhook-endpoints")["results"]:
             if old["description"] == APP:
                 self._call("DELETE", f"/api/webhook-endpoints/{old['id']}")
-        endpoint = {"url": url, "description": APP, "event_types": ["workflow.completed", "workflow.failed"]}
+        endpoint = {"url": url, "description": APP, "event_types": EVENTS}
         return str(self._call("POST", "/api/webhook-endpoints", endpoint)["secret"])
 
     def watch_notification(self, workflow_id: str, *, within_seconds: float) -> dict[str, Any]:
@@ -109,6 +110,18 @@ class Client:
         page = self._call("GET", f"/api/webhook-deliveries?workflow_id={workflow_id}")
         return [self._call("GET", f"/api/webhook-deliveries/{item['id']}") for item in page["results"]]
 
+    def watch_deliveries(
+        self, workflow_id: str, types: set[str], *, within_seconds: float
+    ) -> list[dict[str, Any]]:
+        """The webhooks that told of the workflow, once those of these types are over, or the time is."""
+        end = time.monotonic() + within_seconds
+        while True:
+            deliveries = self.deliveries(workflow_id)
+            over = {item["type"] for item in deliveries if item["status"] not in ("pending", "sending")}
+            if types <= over or time.monotonic() > end:
+                return deliveries
+            time.sleep(POLL_SECONDS)
+
     def attestations(self, workflow_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._call("GET", f"/api/workflows/{workflow_id}/all-attestations")[
             "attestations"
@@ -122,8 +135,20 @@ class Client:
             raise DemoFailed(f"{url} answered {answer.status_code}.")
         return answer.content
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._http.request(method, path, json=body)
+    def submit_picture(self, picture: bytes, *, user_id: str) -> dict[str, Any]:
+        """Submit a picture, approved at once; the submission as it was accepted."""
+        fields = {"auto_approve": "true", "user_id": user_id}
+        files = {"image": ("picture.png", picture)}
+        accepted: dict[str, Any] = self._call("POST", "/api/submissions", data=fields, files=files)
+        return accepted
+
+    def submission(self, submission_id: str) -> dict[str, Any]:
+        """The submission as it is now, with its proof."""
+        found: dict[str, Any] = self._call("GET", f"/api/submissions/{submission_id}")
+        return found
+
+    def _call(self, method: str, path: str, body: Any = None, **form: Any) -> Any:
+        answer = self._http.request(method, path, json=body, **form)
         if answer.status_code >= 400:
             raise DemoFailed(f"{method} {path} answered {answer.status_code}: {answer.text}")
         return answer.json() if answer.content else None

@@ -117,6 +117,7 @@ def test_a_skipped_submission_keeps_its_proof() -> None:
         "status": "proof_publishing",
         "sha256_hash": hashlib.sha256(PICTURE).hexdigest(),
         "proof_json": {"system": "groth16"},
+        "skipped_reason": "no chain configured",
     }
 
     check_skipped(PICTURE, kept)
@@ -125,3 +126,5 @@ def test_a_skipped_submission_keeps_its_proof() -> None:
         check_skipped(PICTURE, kept | {"proof_json": None})
     with pytest.raises(DemoFailed, match="sha256_hash"):
         check_skipped(b"another", kept)
+    with pytest.raises(DemoFailed, match="another submitter"):
+        check_skipped(PICTURE, kept | {"skipped_reason": "the proof is bound to another submitter"})

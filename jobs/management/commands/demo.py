@@ -1,4 +1,4 @@
-"""`manage.py demo`: starts everything, pushes one real generation through, shows what it left."""
+"""`manage.py demo`: starts everything, has one real picture painted and published, shows what that has left."""
 
 from __future__ import annotations
 
@@ -19,11 +19,20 @@ from jobs.demo import accounts
 from jobs.demo.generation import APP, Client, DemoFailed, check_evidence
 from jobs.demo.processes import free_port, running, wait_until_ready
 from jobs.demo.screen import Screen
+from jobs.demo.submission import (
+    check_published,
+    check_skipped,
+    check_work,
+    read_contract,
+    watch_submission,
+)
 from jobs.evaluator.runs import evaluate
 from jobs.models import Scope
 
 RUN_SECONDS = 120.0
 NOTIFY_SECONDS = 60.0
+PUBLISH_SECONDS = 120.0
+USER = "user-demo"
 # The client's app of the demo runs in the platform itself: on this machine, without TLS.
 SHORTCUTS = {
     "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -76,17 +85,19 @@ class Command(BaseCommand):
         call_command("create_sender", tenant.slug, name=APP, rotate=True, secret=secret)
         worker = ["examples/art_worker.py", "--url", url, "--worker-id", "art-1"]
         with running(worker, output, AFFIDAVIT_API_KEY=worker_key) as process:
-            self.generate(screen, client, lambda: process.poll() is None)
+            picture = self.generate(screen, client, lambda: process.poll() is None)
             if password:
                 screen.say(f"Operator account, shown this once: {accounts.OPERATOR} / {password}")
+            self.publish(screen, client, picture)
             if not once:
                 screen.say(f"API key of this run: {key}")
                 stay(screen, url)
 
-    def generate(self, screen: Screen, client: Client, is_worker_alive: Callable[[], bool]) -> None:
+    def generate(self, screen: Screen, client: Client, is_worker_alive: Callable[[], bool]) -> bytes:
+        """Have a picture painted, show what that has left, and return the picture."""
         prompt, style = random.choice(PROMPTS)  # noqa: S311  a picture, no secret
         variables = {"prompt": prompt, "style": style, "seed": random.randrange(10_000)}  # noqa: S311
-        accepted = client.generate(variables, user_id="user-demo")
+        accepted = client.generate(variables, user_id=USER)
         screen.say(f"Submitted {accepted['workflow_id']}: {variables}")
         workflow = screen.watch(
             client.watch(accepted["workflow_id"], within_seconds=RUN_SECONDS, is_worker_alive=is_worker_alive)
@@ -97,11 +108,48 @@ class Command(BaseCommand):
         attestations = client.attestations(workflow["workflow_id"])
         deliveries = client.deliveries(workflow["workflow_id"])
         check_evidence(workflow, attestations, deliveries)
-        for output in workflow["outputs"]:
-            client.picture(output)
+        pictures = [client.picture(output) for output in workflow["outputs"]]
         screen.evidence(
             workflow, attestations, deliveries, [stored_path(output) for output in workflow["outputs"]]
         )
+        return pictures[0]
+
+    def publish(self, screen: Screen, client: Client, picture: bytes) -> None:
+        """Submit the picture, show how it is proved and published, and what the contract says of it."""
+        accepted = client.submit_picture(picture, user_id=USER)
+        screen.say(f"Submitted the picture: submission {accepted['id']}")
+        submission = screen.watch_submission(
+            watch_submission(client, accepted["id"], within_seconds=PUBLISH_SECONDS)
+        )
+        record = read_contract(submission) if submission["transaction_id"] else None
+        self.show_publication(screen, client, picture, submission, record)
+        screen.say(
+            f"transaction: {record['transaction']['transaction_id']}"
+            if record
+            else f"skipped: {submission['skipped_reason']}; the proof is kept until there is one"
+        )
+
+    def show_publication(
+        self,
+        screen: Screen,
+        client: Client,
+        picture: bytes,
+        submission: dict[str, Any],
+        record: dict[str, Any] | None,
+    ) -> None:
+        """Check and show what the submission has left; `record` is the contract's, None without a chain."""
+        told = {"workflow.completed"} | ({"submission.complete"} if record else set())
+        workflow_id = submission["workflow_id"]
+        deliveries = client.watch_deliveries(workflow_id, told, within_seconds=NOTIFY_SECONDS)
+        client.watch_notification(workflow_id, within_seconds=NOTIFY_SECONDS)
+        evaluate()
+        workflow, attestations = client.workflow(workflow_id), client.attestations(workflow_id)
+        check_work(workflow, attestations, deliveries, told=told)
+        if record:
+            check_published(picture, submission, record, workflow)
+        else:
+            check_skipped(picture, submission)
+        screen.publication(submission, workflow, attestations, deliveries, record)
 
 
 def stored_path(url: str) -> str:

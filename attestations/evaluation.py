@@ -83,7 +83,8 @@ def find_unpublished(units: Units) -> Iterator[Finding]:
     """Completed workflows of submissions whose publishing was skipped: what they were started for is not there."""
     if units.model is not Workflow:
         return
-    skipped = Submission.objects.filter(workflow__in=units.ids).exclude(skipped_reason="")
+    kept = Submission.objects.filter(status=Submission.Status.PROOF_PUBLISHING)
+    skipped = kept.filter(workflow__in=units.ids).exclude(skipped_reason="")
     for submission in skipped.select_related("workflow").only("skipped_reason", "sha256_hash", *ITS_WORKFLOW):
         workflow = submission.workflow
         assert workflow

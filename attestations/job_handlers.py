@@ -45,13 +45,7 @@ class PublishProof:
 )
 def generate_proof(envelope: JobEnvelope[GenerateProof]) -> dict[str, Any]:
     """Prove that the creator's key is bound to the digest; the proof is the result."""
-    assert envelope.tenant_id
-    return generate(
-        envelope.tenant_id,
-        envelope.payload.sha256_hash,
-        attempt=envelope.attempt,
-        checkpoint=envelope.checkpoint,
-    )
+    return generate(envelope.job_id, attempt=envelope.attempt, checkpoint=envelope.checkpoint)
 
 
 @handler(
@@ -65,10 +59,8 @@ def generate_proof(envelope: JobEnvelope[GenerateProof]) -> dict[str, Any]:
 )
 def publish_proof(envelope: JobEnvelope[PublishProof]) -> dict[str, Any]:
     """Have the chain record the stored proof; the transaction is the result."""
-    assert envelope.tenant_id
     return publish(
-        envelope.tenant_id,
-        envelope.payload.sha256_hash,
+        envelope.job_id,
         envelope.payload.contract_address,
         attempt=envelope.attempt,
         checkpoint=envelope.checkpoint,

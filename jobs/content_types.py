@@ -25,6 +25,7 @@ SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"glTF", "model/gltf-binary", ".glb"),
     (0, b"PK\x03\x04", "application/zip", ".zip"),
 )
+AFTER_RIFF = 8  # where a RIFF file says of which kind it is
 UNKNOWN = "application/octet-stream"
 PREFIX_BYTES = 16  # as much of a file as the signatures look at
 
@@ -42,7 +43,8 @@ INLINE = frozenset(name for name in BY_EXTENSION.values() if name.startswith(("i
 def sniff(prefix: bytes) -> tuple[str, str] | None:
     """The (content type, extension) that a file's first bytes prove, or None."""
     for offset, magic, content_type, extension in SIGNATURES:
-        if prefix[offset : offset + len(magic)] == magic:
+        is_framed = offset != AFTER_RIFF or prefix.startswith(b"RIFF")
+        if is_framed and prefix[offset : offset + len(magic)] == magic:
             return content_type, extension
     return None
 

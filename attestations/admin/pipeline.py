@@ -22,6 +22,7 @@ ADVICE = {
     "out_of_memory": "Raise PROOF_MEMORY_MB, restart, and have it submitted again.",
     "timed_out": "Raise PROOF_SECONDS, restart, and have it submitted again.",
     "keys_damaged": "Put the keys in PROOF_KEYS_DIR back from a copy; then have it submitted again.",
+    "creator_key_unreadable": "Put the key that sealed it back into ENCRYPTION_KEYS, and have it submitted again.",
     "prover_not_installed": "Name an installed prover for it in PROVERS, or have it submitted with another system.",
     "proof_invalid": "The stored proof was altered, or the keys were replaced: have it submitted again.",
     "already_registered": "Somebody else has registered this digest on the contract. That stays.",

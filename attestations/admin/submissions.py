@@ -32,6 +32,7 @@ from jobs.models import Job, Workflow
 AWAITING = Submission.Status.AWAITING_REVIEW
 COUNTED_MAX = 1_000  # of those that await their review
 RUNS_MAX = 50
+THUMBNAIL_MAX_BYTES = 2_097_152  # it is the picture itself, made small by the browser
 HEX_64 = re.compile(r"(0x)?([0-9a-f]{64})")
 RUN = re.compile(r"submission-([0-9a-f-]{36})(-run-[0-9]+)?")
 SIZES = ((1_048_576, "MB"), (1_024, "KB"), (1, "bytes"))
@@ -107,9 +108,14 @@ class SubmissionAdmin(VerbAdmin):
     @admin.display(description="Picture")
     def what(self, submission: Submission) -> SafeString:
         whose = submission.user_id or submission.actor_id or str(submission.pk)
+        is_light = (submission.image_bytes or 0) <= THUMBNAIL_MAX_BYTES
         return render_to_string(
             "admin/attestations/submission/pictured.html",
-            {"picture": picture_of(submission), "cell": titled(_kind_of(submission), whose)},
+            {
+                "picture": picture_of(submission) if is_light else "",
+                "icon": "image" if submission.image else "tag",
+                "cell": titled(_kind_of(submission), whose),
+            },
         )
 
     @admin.display(description="SHA-256")

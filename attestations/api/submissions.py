@@ -212,7 +212,7 @@ class SubmissionList(ListAPIView[Submission]):
         """
         # A key's fingerprint takes the whole body into memory, and its transaction would last as long as the
         # picture is being stored.
-        is_form = (request.content_type or "").startswith(MULTIPART)
+        is_form = (request.content_type or "").lower().startswith(MULTIPART)
         return self.take_picture(request) if is_form else self.take_hash(request)
 
     @idempotent

@@ -43,11 +43,17 @@ class PictureFormParser(BaseParser):
             raise BodyTooLarge(f"A form with a picture may have {limit} bytes.")
         body, receiver = _Body(stream, limit), _PictureReceiver()
         try:
-            fields, files = _read_form({**stream.META, "CONTENT_TYPE": media_type}, body, receiver)
+            fields, files = _read_form({**stream.META, "CONTENT_TYPE": _plain(media_type)}, body, receiver)
         except BaseException:
             receiver.upload_interrupted()
             raise
         return DataAndFiles(fields, files)
+
+
+def _plain(media_type: str | None) -> str:
+    """A media type as Django knows it: in lowercase, but for its boundary, which has two cases."""
+    kind, semicolon, parameters = (media_type or "").partition(";")
+    return kind.lower() + semicolon + parameters
 
 
 def _read_form(headers: dict[str, Any], body: _Body, receiver: _PictureReceiver) -> tuple[Any, Any]:

@@ -53,8 +53,9 @@ def follow_finished_work(
         return
     rows = Submission.objects.filter(workflow__in=keys).order_by("pk").select_for_update(of=("self",))
     of_workflow = {row.workflow_id: row for row in rows if row.workflow_id}
-    _store_proofs([(row, proved[key]) for key, row in of_workflow.items() if key in proved])
-    _store_publications([(row, published[key]) for key, row in of_workflow.items() if key in published])
+    # A step that outlasts its workflow has nothing to say of a submission that has ended, or runs anew.
+    _store_proofs(_those(of_workflow, proved, Status.PROOF_GENERATION))
+    _store_publications(_those(of_workflow, published, Status.PROOF_PUBLISHING))
     _reject([(row, lost[key]) for key, row in of_workflow.items() if key in lost and not row.is_final])
 
 
@@ -70,6 +71,13 @@ def _results(attempts: Sequence[FinishedAttempt], kind: str) -> dict[UUID, dict[
         for attempt in attempts
         if attempt.kind == kind and attempt.outcome == Job.Status.COMPLETED and attempt.workflow_pk
     }
+
+
+def _those(
+    rows: dict[UUID, Submission], results: dict[UUID, dict[str, Any]], status: str
+) -> list[tuple[Submission, dict[str, Any]]]:
+    """The submissions that wait for such a result, each with its own."""
+    return [(row, results[key]) for key, row in rows.items() if key in results and row.status == status]
 
 
 def _store_proofs(proved: Sequence[tuple[Submission, dict[str, Any]]]) -> None:
@@ -111,11 +119,12 @@ def _reject(lost: Sequence[tuple[Submission, FinishedWorkflow]]) -> None:
         [submission for submission, _ in lost],
         {submission.pk: _reason(submission, workflow) for submission, workflow in lost},
     )
-    # A step that never runs any more must not hold the key that the hash's next submission takes.
-    waiting = Job.objects.filter(
-        workflow__in=[workflow.pk for _, workflow in lost], status=Job.Status.WAITING
+    # A step that is of no use any more must not hold the key that the hash's next submission takes.
+    unbegun = Job.objects.filter(
+        workflow__in=[workflow.pk for _, workflow in lost],
+        status__in=[Job.Status.WAITING, Job.Status.QUEUED],
     )
-    waiting.update(singleton_key="")
+    unbegun.update(singleton_key="")
 
 
 def _reason(submission: Submission, workflow: FinishedWorkflow) -> str:

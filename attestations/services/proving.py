@@ -17,24 +17,28 @@ from attestations.proofs.protocol import ProofFailed, ProverNotInstalled, Statem
 from attestations.services.creators import creator_of
 from attestations.services.submissions import NO_CHAIN
 from jobs.queue.handlers import PermanentError, TryAgain
+from jobs.tenancy.sealing import Unreadable
+
+CREATOR_UNREADABLE = "The creator's key can't be opened: no key of ENCRYPTION_KEYS has sealed it."
 
 
-def generate(
-    tenant_id: UUID, sha256_hash: str, *, attempt: int, checkpoint: Callable[[], None]
-) -> dict[str, Any]:
+def generate(job_id: UUID, *, attempt: int, checkpoint: Callable[[], None]) -> dict[str, Any]:
     """Prove that the tenant's key is bound to a digest, for the address that will publish the proof.
 
     The answer is the job's result, of which the submission takes the proof when it is stored. Raises PermanentError,
     and TryAgain where another attempt may find more memory or time.
     """
-    submission = find_submission(tenant_id, sha256_hash, Submission.Status.PROOF_GENERATION)
+    submission = find_submission(job_id, Submission.Status.PROOF_GENERATION)
     Submission.objects.filter(pk=submission.pk).update(
         generation_retry_count=attempt - 1, generation_started_at=timezone.now()
     )
-    creator = creator_of(tenant_id)
+    try:
+        creator = creator_of(submission.tenant_id)
+    except Unreadable as error:
+        raise TryAgain(CREATOR_UNREADABLE, code="creator_key_unreadable") from error
     submitter, contract_address = _publisher()
     statement = Statement(
-        commitment=creator.commitment, digest=bytes.fromhex(sha256_hash), submitter=submitter
+        commitment=creator.commitment, digest=bytes.fromhex(submission.sha256_hash), submitter=submitter
     )
     try:
         made = make_proof(submission.proof_system, statement, creator.secret, checkpoint=checkpoint)
@@ -45,7 +49,7 @@ def generate(
     return {
         "proof": made.proof,
         "proof_system": submission.proof_system,
-        "sha256_hash": sha256_hash,
+        "sha256_hash": submission.sha256_hash,
         "commitment": f"{creator.commitment:#066x}",
         "submitter": submitter,
         "contract_address": contract_address,
@@ -54,12 +58,13 @@ def generate(
     }
 
 
-def find_submission(tenant_id: UUID, sha256_hash: str, status: Submission.Status) -> Submission:
-    """The tenant's submission of a hash, in the state in which a job wants it. Raises PermanentError."""
-    mine = Submission.objects.of_tenant(tenant_id).filter(sha256_hash=sha256_hash)
-    submission = mine.live().first() or mine.first()
+def find_submission(job_id: UUID, status: Submission.Status) -> Submission:
+    """The submission that a job was started for, in the state in which the job wants it. Raises PermanentError."""
+    submission = Submission.objects.filter(workflow__jobs=job_id).first()
     if submission is None:
-        raise PermanentError("There is no submission of this hash.", code="no_submission")
+        raise PermanentError(
+            "No submission waits for this job: it goes on in another run.", code="not_wanted"
+        )
     if submission.status != status:
         raise PermanentError(f"The submission is {submission.status}, not {status}.", code="not_wanted")
     return submission

@@ -23,12 +23,13 @@ from attestations.proofs.protocol import ProofFailed, Statement
 from attestations.services.proving import find_submission
 from jobs.queue.handlers import PermanentError, TryAgain
 
+# What an operator can put right within the time that a proof has, or what a node that lags behind says.
+REPAIRABLE = ("no_contract", "wrong_contract", "not_operator")
 BOUND_TO_ANOTHER = "the proof is bound to another submitter; publish it again to have it proved anew"
 
 
 def publish(
-    tenant_id: UUID,
-    sha256_hash: str,
+    job_id: UUID,
     contract_address: str,
     *,
     attempt: int,
@@ -39,7 +40,7 @@ def publish(
     The answer is the job's result, of which the submission takes the transaction when it is stored. Raises
     PermanentError for what the chain will never take, and TryAgain.
     """
-    submission = find_submission(tenant_id, sha256_hash, Submission.Status.PROOF_PUBLISHING)
+    submission = find_submission(job_id, Submission.Status.PROOF_PUBLISHING)
     stages = _Stages(submission)
     stages.begin(retries=attempt - 1)
     with stages.timed("load"):
@@ -95,6 +96,8 @@ def _register(
     except ChainUnavailable as reason:
         raise TryAgain(str(reason), code="chain_unavailable") from reason
     except ChainRefused as refused:
+        if refused.code in REPAIRABLE:
+            raise TryAgain(str(refused), code=refused.code) from refused
         raise PermanentError(str(refused), code=refused.code) from refused
     return {
         "transaction_id": registration.transaction_id,

@@ -24,8 +24,9 @@ from attestations.proofs.provers import find_prover
 from attestations.services.pictures import Picture, forget_picture, store_picture
 from attestations.signals import submissions_ended
 from config.tracing import Trace, bound_trace, current_trace
-from jobs.errors import InvalidInput, InvalidTransition
+from jobs.errors import InvalidInput, InvalidTransition, WorkflowExists
 from jobs.models import Tenant, Workflow
+from jobs.models.evaluation import NOT_EVALUATED
 from jobs.services.workflows import Step, cancel_workflow, start_workflow
 from jobs.workflows.locks import lock_with_steps
 
@@ -34,6 +35,7 @@ PUBLISH = "submissions.publish_proof"
 NO_CHAIN = "0x" + "0" * 40  # whom a proof is bound to where there is nobody to publish it
 PUBLISH_WITHIN = timedelta(hours=24)  # of the proof
 REASON_CHARS = 2_000
+NAMES_TRIED = 50
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 Status = Submission.Status
@@ -99,7 +101,7 @@ def reject_submission(submission: Submission, *, by: str, reason: str) -> Submis
         raise InvalidInput.at("/reason", "required", "Say why: its creator is told.")
     with transaction.atomic():
         # Jobs and workflow before the submission, as whoever ends a job locks them.
-        workflow = lock_with_steps(submission.workflow_id)[0] if submission.workflow_id else None
+        workflow = _lock_workflow(submission)
         locked = _locked(submission)
         if locked.is_final:
             raise InvalidTransition(f"The submission is {locked.status} already.")
@@ -110,6 +112,7 @@ def reject_submission(submission: Submission, *, by: str, reason: str) -> Submis
         if workflow and workflow.status == Workflow.Status.RUNNING:
             cancel_workflow(workflow, by=by, reason=reason)
         else:
+            _judge_again(locked)
             end_submissions([locked], {locked.pk: rejection_of(locked)})
     submission.refresh_from_db()
     return submission
@@ -125,6 +128,7 @@ def publish_submission(submission: Submission, *, by: str, reason: str = "") -> 
     except ChainNotConfigured as missing:
         raise InvalidTransition(f"It can't be published yet: {missing}.") from missing
     with transaction.atomic():
+        _judge_again(submission)
         locked = _locked(submission)
         if locked.status != Status.PROOF_PUBLISHING or not locked.skipped_reason:
             raise InvalidTransition("Only a submission whose publishing was skipped is published again.")
@@ -140,22 +144,38 @@ def publish_submission(submission: Submission, *, by: str, reason: str = "") -> 
 def end_submissions(submissions: list[Submission], reasons: dict[Any, str]) -> None:
     """Store that submissions have ended, in the caller's transaction: rejected for a reason, or else complete.
 
-    The number of statements does not grow with the submissions.
+    What was rejected keeps no picture: whoever has its address could look at it. The number of statements does not
+    grow with the submissions.
     """
-    now = timezone.now()
     for submission in submissions:
-        submission.proof_json = ""
+        submission.proof_json = submission.skipped_reason = ""
         if reason := reasons.get(submission.pk):
-            submission.status, submission.failed_at = Status.REJECTED, now
-            submission.failure_reason = reason[:REASON_CHARS]
+            _end_rejected(submission, reason)
         else:
-            submission.status, submission.verified_at = Status.COMPLETE, now
+            _end_complete(submission)
     Submission.objects.bulk_update(submissions, ENDED_FIELDS)
     submissions_ended.send(sender=None, submissions=submissions)
 
 
+def _end_rejected(submission: Submission, reason: str) -> None:
+    submission.status, submission.failed_at = Status.REJECTED, timezone.now()
+    submission.failure_reason = reason[:REASON_CHARS]
+    path, submission.image = submission.image, ""
+    transaction.on_commit(lambda: forget_picture(path), robust=True)
+
+
+def _end_complete(submission: Submission) -> None:
+    submission.status, submission.verified_at = Status.COMPLETE, timezone.now()
+    if submission.decision == Submission.Decision.REJECTED:
+        late = f"Approved before; {rejection_of(submission)[:900]} That came too late."
+        submission.decision, submission.decision_reason = Submission.Decision.APPROVED, late
+
+
 ENDED_FIELDS = [
     "status",
+    "image",
+    "decision",
+    "decision_reason",
     "proof_json",
     "failed_at",
     "failure_reason",
@@ -231,7 +251,17 @@ def _note_decision(submission: Submission, decision: Submission.Decision, *, by:
 
 def _start_run(submission: Submission, *, by: str) -> None:
     """Start the workflow that does what is left of a submission, under the trace it was submitted with."""
-    submission.runs += 1
+    for _ in range(NAMES_TRIED):
+        submission.runs += 1
+        try:
+            submission.workflow = _start_workflow(submission, by=by)
+        except WorkflowExists:  # a client has taken the name for a workflow of its own
+            continue
+        return
+    raise WorkflowExists(f"All names up to {submission.latest_workflow_id!r} are taken by other workflows.")
+
+
+def _start_workflow(submission: Submission, *, by: str) -> Workflow:
     workflow_id = submission.latest_workflow_id
     with bound_trace(Trace(submission.trace_id, submission.request_id)):
         workflow, _ = start_workflow(
@@ -259,7 +289,7 @@ def _start_run(submission: Submission, *, by: str) -> None:
                 },
             },
         )
-    submission.workflow = workflow
+    return workflow
 
 
 def _steps(submission: Submission) -> list[Step]:
@@ -276,6 +306,19 @@ def _steps(submission: Submission) -> list[Step]:
         Step(name="generate", kind=GENERATE, payload={**named, "proof_system": submission.proof_system}),
         Step(name="publish", kind=PUBLISH, payload=payload, options=only_one_at_a_time),
     ]
+
+
+def _lock_workflow(submission: Submission) -> Workflow | None:
+    """Lock the workflow of its last run with its jobs; None where there is none, or it has been forgotten."""
+    try:
+        return lock_with_steps(submission.workflow_id)[0] if submission.workflow_id else None
+    except Workflow.DoesNotExist:
+        return None
+
+
+def _judge_again(submission: Submission) -> None:
+    """Have the evaluator look again at the run that is over: what it lacked is made up for, or not wanted any more."""
+    Workflow.objects.filter(pk=submission.workflow_id).update(**NOT_EVALUATED)
 
 
 def _locked(submission: Submission) -> Submission:

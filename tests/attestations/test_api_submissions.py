@@ -96,6 +96,25 @@ def test_the_picture_is_shown_at_its_address(api: ApiClient, settings: Any) -> N
     assert shown["Content-Type"] == "image/png"
 
 
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "k-1"}])
+def test_a_form_is_one_however_its_type_is_spelled(api: ApiClient, key: dict[str, str]) -> None:
+    whole = form(('name="image"; filename="a.png"', PNG))
+    whole["content_type"] = "Multipart/Form-Data; boundary=frame"
+
+    response = api.post(PATH, **whole, headers=key)
+
+    assert (response.status_code, response.json()["sha256_hash"]) == (201, HASH)
+
+
+@pytest.mark.parametrize("content", [b"<!--    WEBP--><script>alert(1)</script>", b"RIFFsizeWAVE", b"<svg/>"])
+def test_what_only_looks_like_a_picture_is_none(api: ApiClient, content: bytes) -> None:
+    assert code_of(upload(api, picture(content))) == ("/image", "not_a_picture")
+
+
+def test_a_webp_is_a_picture(api: ApiClient) -> None:
+    assert upload(api, picture(b"RIFF\x04\x00\x00\x00WEBPVP8 ")).json()["image_content_type"] == "image/webp"
+
+
 def test_a_hash_alone_is_taken_too(api: ApiClient) -> None:
     body = api.send("post", PATH, {"sha256_hash": HASH, "proof_system": "plonk"}).json()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 
 from attestations.models import Attestation, CreatorKey, Submission
 from attestations.proofs.making import is_valid
 from attestations.proofs.protocol import Statement
+from attestations.services.creators import creator_of
 from attestations.services.pictures import Picture
 from attestations.services.submissions import (
     GENERATE,
@@ -21,6 +26,7 @@ from attestations.services.submissions import (
     PUBLISH,
     NewSubmission,
     approve_submission,
+    end_submissions,
     publish_submission,
     reject_submission,
     submit,
@@ -29,11 +35,12 @@ from jobs.errors import InvalidInput, InvalidTransition
 from jobs.evaluator.runs import evaluate
 from jobs.forensics.timeline import forensics_of
 from jobs.models import Job, Tenant, Workflow
-from jobs.services.jobs import retry_job
+from jobs.services.jobs import cancel_job, complete_job, retry_job
 from jobs.services.workflows import cancel_workflow, retry_workflow
 from jobs.tenancy.sealing import unseal
 from jobs.testing import RunJobs
 from tests.conftest import MakeEndpoint
+from tests.factories import claim_one, make_workflow
 from webhooks.models import Message
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"painted" * 100
@@ -283,6 +290,113 @@ def test_the_timeline_tells_of_the_review_and_of_the_skip(tenant: Tenant, run_jo
     types = [moment.type for moment in told.moments]
     assert types.index("submitted") < types.index("reviewed") < types.index("attempt_started")
     assert "publishing_skipped" in types[types.index("run_ended") :]
+
+
+def test_what_was_rejected_keeps_no_picture(
+    tenant: Tenant, django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]]
+) -> None:
+    submission = submitted(tenant, picture=a_picture())
+    path = submission.image
+
+    with django_capture_on_commit_callbacks(execute=True):
+        reject_submission(submission, by="eve", reason="It must not be seen.")
+
+    assert submission.image == ""
+    assert not default_storage.exists(path)
+
+
+def test_a_step_that_outlasts_its_workflow_changes_no_ended_submission(
+    tenant: Tenant, run_jobs: RunJobs
+) -> None:
+    ended = approve_submission(submitted(tenant), by="rita")
+    cancel_job(Job.objects.get(kind=PUBLISH), by="otto")
+    ended.refresh_from_db()
+    assert ended.status == "rejected"
+    following = approve_submission(submitted(tenant), by="rita")
+
+    run_jobs(include_delayed=True)
+
+    outlasting = Job.objects.get(kind=GENERATE, workflow=ended.workflow_id)
+    ended.refresh_from_db()
+    following.refresh_from_db()
+    assert (outlasting.status, outlasting.error["code"]) == ("failed", "not_wanted")
+    assert (ended.status, following.status) == ("rejected", "proof_publishing")
+    assert (following.generation_retry_count, following.skipped_reason) == (0, "no chain configured")
+
+
+def test_a_proof_that_comes_after_the_end_is_not_stored(tenant: Tenant) -> None:
+    submission = approve_submission(submitted(tenant), by="rita")
+    generate = Job.objects.get(kind=GENERATE)
+    token = claim_one(generate).lease_token
+    cancel_job(Job.objects.get(kind=PUBLISH), by="otto")
+
+    complete_job(generate, token, {"proof": {}, "stages": {}, "commitment": "0x1", "submitter": NO_CHAIN})
+
+    submission.refresh_from_db()
+    generate.refresh_from_db()
+    assert (submission.status, submission.proof_json, generate.status) == ("rejected", "", "completed")
+
+
+def test_a_rejection_that_comes_too_late_is_no_decision(tenant: Tenant, run_jobs: RunJobs) -> None:
+    submission = approve_submission(submitted(tenant), by="rita")
+    run_jobs()
+    submission.refresh_from_db()
+    submission.decision, submission.decided_by, submission.decision_reason = "rejected", "eve", "No."
+    submission.transaction_id = f"{1:#066x}"
+
+    end_submissions([submission], {})
+
+    submission.refresh_from_db()
+    assert (submission.status, submission.decision) == ("complete", "approved")
+    assert "Rejected by eve: No. That came too late." in submission.decision_reason
+
+
+def test_a_skipped_submission_that_is_rejected_asks_nobody_to_publish_it(
+    tenant: Tenant, run_jobs: RunJobs
+) -> None:
+    submission = approve_submission(submitted(tenant), by="rita")
+    run_jobs()
+    evaluate()
+
+    reject_submission(submission, by="eve", reason="No.")
+    evaluate()
+
+    assert submission.skipped_reason == ""
+    assert Workflow.objects.get().status_category == "complete"
+
+
+def test_a_submission_whose_workflow_is_forgotten_can_be_asked_about(tenant: Tenant) -> None:
+    submission = approve_submission(submitted(tenant), by="rita")
+    cancel_workflow(Workflow.objects.get(), by="otto")
+    submission.refresh_from_db()
+    Job.objects.all().delete()
+    Workflow.objects.all().delete()
+
+    with pytest.raises(InvalidTransition, match="rejected already"):
+        reject_submission(submission, by="eve", reason="No.")
+
+
+def test_a_client_that_takes_the_name_of_its_workflow_holds_up_no_submission(tenant: Tenant) -> None:
+    submission = submitted(tenant)
+    make_workflow(tenant, workflow_id=f"submission-{submission.pk}")
+
+    approve_submission(submission, by="rita")
+
+    assert submission.latest_workflow_id == f"submission-{submission.pk}-run-2"
+    assert submission.workflow
+    assert submission.workflow.workflow_id == submission.latest_workflow_id
+
+
+def test_a_key_that_nobody_can_open_is_named_as_what_it_is(
+    tenant: Tenant, settings: Any, run_jobs: RunJobs
+) -> None:
+    creator_of(tenant.pk)
+    approve_submission(submitted(tenant), by="rita")
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    (job,) = run_jobs()
+
+    assert (job.status, job.error["code"]) == ("queued", "creator_key_unreadable")
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,41 @@ def test_what_was_skipped_is_proved_anew_for_the_chain_that_came(
     ]
 
 
+def test_what_was_published_later_is_no_problem_any_more(
+    chain: Chain, settings: Any, submission: Submission, run_jobs: RunJobs
+) -> None:
+    url, settings.CHAIN_RPC_URL = settings.CHAIN_RPC_URL, ""
+    approve_submission(submission, by="rita")
+    run_jobs()
+    evaluate()
+    settings.CHAIN_RPC_URL = url
+
+    publish_submission(Submission.objects.get(), by="rita")
+    run_jobs()
+    evaluate()
+
+    assert set(Workflow.objects.values_list("status_category", flat=True)) == {"complete"}
+
+
+def test_a_contract_that_is_not_there_may_be_put_there_in_time(
+    chain: Chain, settings: Any, submission: Submission, run_jobs: RunJobs
+) -> None:
+    approve_submission(submission, by="rita")
+    there = settings.CONTRACT_ADDRESS
+    settings.CONTRACT_ADDRESS = "0x" + "11" * 20
+    run_jobs()
+
+    publish = Job.objects.get(kind=PUBLISH)
+    submission.refresh_from_db()
+    assert (publish.status, publish.error["code"]) == ("queued", "no_contract")
+    assert submission.proof_json
+
+    Job.objects.filter(pk=publish.pk).update(payload={**publish.payload, "contract_address": there})
+    run_next(run_jobs)
+    submission.refresh_from_db()
+    assert submission.status == "complete"
+
+
 def test_what_was_skipped_with_a_proof_for_this_chain_is_published_alone(
     chain: Chain, settings: Any, submission: Submission, run_jobs: RunJobs
 ) -> None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from jobs.schedules import Recurring, add_schedules
+
+SCHEDULES = [
+    Recurring(name="reconcile-transactions", kind="submissions.reconcile_transactions", minutes=10),
+]
+
 
 class AttestationsConfig(AppConfig):
     name = "attestations"
@@ -17,6 +23,7 @@ class AttestationsConfig(AppConfig):
         from attestations.cleaning import STORES
         from attestations.evaluation import find_unattested, find_unpublished
         from attestations.forensics import tell_of_attestations
+        from attestations.models import CreatorKey
         from attestations.retention import RETENTIONS, kept_of_workflow, unfinished_of_workflow
         from attestations.services.attesting import attest_finished_work
         from attestations.services.following import follow_finished_work, refuse_rerun
@@ -28,7 +35,10 @@ class AttestationsConfig(AppConfig):
         from jobs.local_services import local_service
         from jobs.services.retries import retry_refusals
         from jobs.signals import work_finished
+        from jobs.tenancy.resealing import add_sealed
 
+        add_schedules(SCHEDULES)
+        add_sealed([(CreatorKey, "sealed_secret")])
         add_retentions(RETENTIONS)
         workflow_holds.extend([kept_of_workflow(), unfinished_of_workflow()])
         add_stores(STORES)

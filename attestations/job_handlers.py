@@ -1,4 +1,4 @@
-"""The two jobs of a submission, each with a queue, retries and processes of its own."""
+"""The two jobs of a submission, each with a queue, retries and processes of its own, and the job that follows up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from django.conf import settings
 
 from attestations.services.proving import generate
 from attestations.services.publishing import publish
+from attestations.services.reconciling import RECONCILE, reconcile_transactions
 from attestations.services.submissions import GENERATE, PUBLISH
 from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
-from jobs.queue.handlers import handler
+from jobs.queue.handlers import NoPayload, handler
 
 # 60 s x 2^n, ten times: 17 h of the 24 that a proof has.
 PUBLISHING = RetryPolicy(max_attempts=11, delay_seconds=60, backoff=2, cap_seconds=86_400, jitter=0)
@@ -65,3 +66,16 @@ def publish_proof(envelope: JobEnvelope[PublishProof]) -> dict[str, Any]:
         attempt=envelope.attempt,
         checkpoint=envelope.checkpoint,
     )
+
+
+@handler(
+    RECONCILE,
+    payload=NoPayload,
+    queue="proof-publishing",
+    timeout_seconds=300,
+    is_attested=False,
+    is_internal=True,
+)
+def reconcile(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
+    """Find out what became of the transactions of submissions that are over."""
+    return reconcile_transactions(checkpoint=envelope.checkpoint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +17,10 @@ from typing import IO
 FIRST_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 NOTE = "chain/running.json"
 
-_held: list[IO[str]] = []  # the lock lives as long as this process
+# A process that looks holds the lock for a moment; one that runs a chain, for good.
+LOCK_SECONDS = 1.0
+
+_held: dict[Path, IO[str]] = {}  # the locks live as long as this process
 
 
 class AlreadyRunning(Exception):
@@ -26,16 +30,35 @@ class AlreadyRunning(Exception):
 def note_chain(data_dir: Path, *, rpc_url: str, contract_address: str) -> None:
     """Have the processes of this data folder that start from now on find the chain. Raises AlreadyRunning."""
     path = data_dir / NOTE
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    file = _held.get(path) or _hold(path)
+    noted = json.dumps({"CHAIN_RPC_URL": rpc_url, "CONTRACT_ADDRESS": contract_address})
+    file.seek(0)
+    if file.read() != noted:
+        file.seek(0)
+        file.truncate()
+        file.write(noted)
+        file.flush()
+
+
+def _hold(path: Path) -> IO[str]:
+    """The note, locked from now on. Raises AlreadyRunning."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8", errors="replace")
+    end = time.monotonic() + LOCK_SECONDS
+    while not _is_locked(file):
+        if time.monotonic() > end:
+            file.close()
+            raise AlreadyRunning(f"Another process runs the local chain of {path.parent.parent}.")
+        time.sleep(0.01)
+    _held[path] = file
+    return file
+
+
+def _is_locked(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise AlreadyRunning(f"Another process runs the local chain of {data_dir}.") from error
-    file.truncate()
-    json.dump({"CHAIN_RPC_URL": rpc_url, "CONTRACT_ADDRESS": contract_address}, file)
-    file.flush()
-    _held.append(file)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def find_chain(data_dir: Path) -> dict[str, str]:

@@ -289,11 +289,12 @@ CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
 PRIVATE_KEY = env.str("PRIVATE_KEY", default="")
 CONTRACT_ADDRESS = env.str("CONTRACT_ADDRESS", default="")
 LOCAL_CHAIN = env.bool("LOCAL_CHAIN", default=IS_EMBEDDED)
+CHAIN_CONFIRMATIONS = env.int("CHAIN_CONFIRMATIONS", default=1)
 if LOCAL_CHAIN and not CHAIN_RPC_URL and (_running := find_chain(DATA_DIR)):
     # Beside such an `up`, other processes of its data folder publish where it does.
     CHAIN_RPC_URL, PRIVATE_KEY = _running["CHAIN_RPC_URL"], _running["PRIVATE_KEY"]
     CONTRACT_ADDRESS = _running["CONTRACT_ADDRESS"]
-CHAIN_CONFIRMATIONS = env.int("CHAIN_CONFIRMATIONS", default=1)
+    CHAIN_CONFIRMATIONS = 1  # its blocks come with transactions alone, and a second might never come
 CHAIN_RECEIPT_SECONDS = env.int("CHAIN_RECEIPT_SECONDS", default=120)
 CHAIN_MAX_FEE_GWEI = env.int("CHAIN_MAX_FEE_GWEI", default=100)
 # Where people look transactions up; unset, that of the chain, where it is a known one.

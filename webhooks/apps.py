@@ -27,9 +27,11 @@ class WebhooksConfig(AppConfig):
         from jobs.forensics.timeline import timeline_source
         from jobs.hygiene.cleaning import add_stores
         from jobs.hygiene.retention import add_retentions
+        from jobs.tenancy.resealing import add_sealed
         from webhooks.cleaning import STORES
         from webhooks.evaluation import find_untold
         from webhooks.forensics import tell_of_messages, tell_of_receipts
+        from webhooks.models import Endpoint, EndpointSecret, SenderSecret
         from webhooks.sending.claim import QUEUE
         from webhooks.sending.loop import send_deliveries
         from webhooks.services.problems import tell_of_problems
@@ -40,6 +42,7 @@ class WebhooksConfig(AppConfig):
         add_schedules(SCHEDULES)
         add_retentions(RETENTIONS)
         add_stores(STORES)
+        add_sealed([(EndpointSecret, "sealed"), (SenderSecret, "sealed"), (Endpoint, "sealed_headers")])
         rule(find_untold)
         work_finished.connect(on_work_finished, dispatch_uid="webhooks")
         submissions_ended.connect(tell_of_submissions, dispatch_uid="webhooks")

@@ -7,7 +7,8 @@
 @notice Says of a picture's SHA-256 which creator's key signs it, who has published that and when, once and for ever.
 @dev A Groth16 proof over BN254 is verified here through the precompiles. Its public inputs are, in this order: the
      commitment to the creator's key, the high 128 bits of the digest, its low 128 bits, and the address that publishes.
-     The last is msg.sender, so that a proof seen in the mempool is of no use to anybody else.
+     The last is msg.sender, so that a proof seen in the mempool is of no use to anybody else. The digest is: who sees
+     it there and has the proving key can prove it with a key of their own, and be first with that.
      G2 points stand in the order of the EVM: the imaginary part first.
 """
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import weakref
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from attestations.chain.configuration import ADDRESS, account, rpc_url
 from attestations.chain.errors import ChainNotConfigured, ChainRefused
 from attestations.chain.fees import GWEI, Fees, offered_fees
-from attestations.chain.rpc import NodeProvider, speaking
+from attestations.chain.rpc import NodeProvider, speaking, whole
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 LOCAL_CHAIN_ID = 31337
 # An estimate is what the call took on the last block; the next one may differ a little.
 GAS_MARGIN = 1.2
+# As many blocks as any provider tells the events of at once.
+LOG_BLOCKS = 10
 ARTIFACT = Path(__file__).parent / "AttestationRegistry.json"
 
 
@@ -67,14 +71,17 @@ class Node:
         # Not the library's usual middleware, which would decide fees and gas for us. This one has it read the blocks
         # of chains, too, whose authorities sign in a field that is short elsewhere.
         poa: Any = ExtraDataToPOAMiddleware
-        self.web3 = Web3(NodeProvider(url), middleware=[(poa, "poa")])
+        provider = NodeProvider(url)
+        self.web3 = Web3(provider, middleware=[(poa, "poa")])
+        # web3's objects refer to each other in circles, and would keep the connections until they are collected.
+        weakref.finalize(self, provider.close)
         self.account = signer
         self.sender: str = signer.address
 
     @functools.cached_property
     def chain_id(self) -> int:
         with speaking():
-            return int(self.web3.eth.chain_id)
+            return whole(self.web3.eth.chain_id)
 
     @property
     def is_local(self) -> bool:
@@ -83,11 +90,26 @@ class Node:
 
     def block_number(self) -> int:
         with speaking():
-            return int(self.web3.eth.block_number)
+            return whole(self.web3.eth.block_number)
 
-    def has_code(self, address: str) -> bool:
+    def has_code(self, address: str, block: int | None = None) -> bool:
+        """Now, or after a block."""
         with speaking():
-            return bool(self.web3.eth.get_code(to_checksum_address(address)))
+            return bool(self.web3.eth.get_code(to_checksum_address(address), _or_latest(block)))
+
+    def block_time(self, number: int) -> int:
+        """Seconds of the epoch."""
+        with speaking():
+            return int(self.web3.eth.get_block(number)["timestamp"])
+
+    def blocks_of(self, time: int) -> range:
+        """The blocks of one second, of which fast chains make several: looked for from the last one backwards."""
+        numbers = range(self.block_number() + 1)
+        start, step = len(numbers) - 1, 1
+        while start > 0 and self.block_time(start) >= time:
+            start, step = max(start - step, 0), step * 2
+        first = bisect_left(numbers, time, lo=start, key=self.block_time)
+        return range(first, bisect_right(numbers, time, lo=first, key=self.block_time))
 
     def balance(self) -> int:
         with speaking():
@@ -107,9 +129,14 @@ class Node:
     def transaction_counts(self) -> tuple[int, int]:
         """How many of the sender's transactions are in blocks, and how many with those that wait."""
         with speaking():
-            mined = int(self.web3.eth.get_transaction_count(self.account.address, "latest"))
-            waiting = int(self.web3.eth.get_transaction_count(self.account.address, "pending"))
+            mined = whole(self.web3.eth.get_transaction_count(self.account.address, "latest"))
+            waiting = whole(self.web3.eth.get_transaction_count(self.account.address, "pending"))
         return mined, max(mined, waiting)
+
+    def mined_count(self, *, at_block: int) -> int:
+        """How many of the sender's transactions were in blocks when this one was the last."""
+        with speaking():
+            return whole(self.web3.eth.get_transaction_count(self.account.address, at_block))
 
     def estimate(self, call: Call | None = None, **fields: Any) -> int:
         """The gas to allow. Raises ChainRefused when it would revert."""
@@ -143,9 +170,9 @@ class Node:
                 return None
             return Receipt(
                 transaction_id=transaction_id,
-                block_number=int(found["blockNumber"]),
+                block_number=whole(found["blockNumber"]),
                 block_hash=bytes(found["blockHash"]).hex(),
-                gas_used=int(found["gasUsed"]),
+                gas_used=whole(found["gasUsed"]),
                 gas_price=int(found["effectiveGasPrice"]),
                 is_success=found["status"] == 1,
                 contract_address=found["contractAddress"],
@@ -161,10 +188,14 @@ class Registry:
         self._contract = node.web3.eth.contract(address=self.address, abi=artifact()["abi"])
         self._functions = self._contract.functions
 
-    def record_of(self, digest: bytes) -> Record | None:
-        """What the contract holds of a digest (32 bytes)."""
+    def record_of(self, digest: bytes, *, block: int | None = None) -> Record | None:
+        """What the contract holds of a digest (32 bytes), or held after a block."""
+        if block is not None and not self.node.has_code(self.address, block):
+            return None
         with speaking():
-            commitment, submitter, time, proof_digest, is_verified = self._functions.record_of(digest).call()
+            commitment, submitter, time, proof_digest, is_verified = self._functions.record_of(digest).call(
+                block_identifier=_or_latest(block)
+            )
         if time == 0:
             return None
         return Record(
@@ -193,18 +224,16 @@ class Registry:
         """Have the contract record the digest of a proof verified off chain."""
         return self._call("record", digest, commitment, proof_digest)
 
-    def find_attested(self, digest: bytes) -> str | None:
-        """The transaction whose event tells of the digest; None where the node finds no such event."""
-        with speaking():
-            logs = self.node.web3.eth.get_logs(
-                {
-                    "address": to_checksum_address(self.address),
-                    "fromBlock": 0,
-                    "toBlock": "latest",
-                    "topics": [Web3.keccak(text=ATTESTED), "0x" + digest.hex()],
-                }
-            )
-            return "0x" + bytes(logs[-1]["transactionHash"]).hex() if logs else None
+    def find_attested(self, digest: bytes, record: Record) -> str | None:
+        """The transaction whose event tells of the digest's record; None where the node finds no such event.
+
+        Asked of the record's own blocks: most providers answer for a short range only.
+        """
+        blocks = self.node.blocks_of(record.time)
+        for start in range(blocks.start, blocks.stop, LOG_BLOCKS):
+            if found := self._attested_within(digest, blocks[start - blocks.start :][:LOG_BLOCKS]):
+                return found
+        return None
 
     def check(self) -> None:
         """Raises ChainRefused where nothing stands at the address."""
@@ -213,11 +242,27 @@ class Registry:
                 "no_contract", f"There is no contract at {self.address} on chain {self.node.chain_id}."
             )
 
+    def _attested_within(self, digest: bytes, blocks: range) -> str | None:
+        with speaking():
+            logs = self.node.web3.eth.get_logs(
+                {
+                    "address": to_checksum_address(self.address),
+                    "fromBlock": blocks[0],
+                    "toBlock": blocks[-1],
+                    "topics": [Web3.keccak(text=ATTESTED), "0x" + digest.hex()],
+                }
+            )
+            return "0x" + bytes(logs[-1]["transactionHash"]).hex() if logs else None
+
     def _call(self, function: str, *arguments: Any) -> Call:
         return Call(to=self.address, data=self._contract.encode_abi(function, arguments))
 
 
 ATTESTED = "Attested(bytes32,address,uint256,bool,bytes32,uint256)"
+
+
+def _or_latest(block: int | None) -> Any:
+    return "latest" if block is None else block
 
 
 def open_node() -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PRIVATE_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+# Characters of a secret that is looked for within words.
+LONG = 8
 # A key is a number below the order of secp256k1, and not 0.
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -52,14 +54,26 @@ def rpc_url() -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` without anything that came from the node's address or is the key, whoever has quoted it."""
-    parts = urlsplit(settings.CHAIN_RPC_URL)
-    pieces = [settings.CHAIN_RPC_URL, parts.netloc, parts.password, parts.username, parts.query]
-    pieces += [piece for piece in re.split(r"[/?&=]", f"{parts.path}?{parts.query}") if len(piece) > 7]
-    pieces += [settings.PRIVATE_KEY, settings.PRIVATE_KEY.removeprefix("0x")]
-    for piece in sorted(filter(None, pieces), key=len, reverse=True):
-        text = text.replace(piece, "…")
+    """`text` without anything that came from the node's address or is the key, whoever has quoted it and how."""
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = re.sub(_as_quoted(secret), "…", text, flags=re.IGNORECASE)
     return text
+
+
+def _secrets() -> set[str]:
+    """The address of the node with all its parts, as they are written and as they are meant, and the key."""
+    url = settings.CHAIN_RPC_URL
+    parts = urlsplit(url)
+    address = [url, parts.netloc, parts.hostname, parts.username, parts.password, parts.query]
+    address += re.split(r"[/?&=]", f"{parts.path}?{parts.query}")
+    meant = [read(piece) for piece in filter(None, address) for read in (unquote, unquote_plus)]
+    return {*filter(None, [*address, *meant, settings.PRIVATE_KEY, settings.PRIVATE_KEY.removeprefix("0x")])}
+
+
+def _as_quoted(secret: str) -> str:
+    """The pattern of a secret; a short one is a whole word, for it may be a part of an innocent one."""
+    pattern = re.escape(secret)
+    return pattern if len(secret) >= LONG else rf"(?<![0-9a-z]){pattern}(?![0-9a-z])"
 
 
 @lru_cache(maxsize=4)

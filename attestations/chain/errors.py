@@ -33,9 +33,9 @@ REASONS = {
 }
 
 
-def refusal(message: str) -> ChainRefused:
-    """What a revert with this message stands for."""
+def refusal(message: str, *, shown: str) -> ChainRefused:
+    """What a revert with this message stands for; `shown` is as much of the message as people may see."""
     for reason, code in REASONS.items():
         if reason in message:
             return ChainRefused(code, f"The contract refuses: {reason}.")
-    return ChainRefused("reverted", f"The contract reverts: {message[:300]}")
+    return ChainRefused("reverted", f"The contract reverts: {shown[:300]}")

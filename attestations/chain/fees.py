@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from attestations.chain.errors import ChainUnavailable
 
 GWEI = 10**9
+# Of a tip: as much as a chain asks for that takes nothing below 25 gwei, however low its base fee (Polygon).
+TIP_MAX = 30 * GWEI
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +20,17 @@ class Fees:
 
 
 def offered_fees(base_fee: int, priority: int, *, cap: int) -> Fees:
-    """Twice the base fee, which holds for six full blocks in a row, and the tip. Raises ChainUnavailable above `cap`."""
+    """Twice the base fee, which holds for six full blocks in a row, and the tip. Raises ChainUnavailable above `cap`.
+
+    What the node says of a tip is not believed beyond twice the base fee or TIP_MAX, whichever is more.
+    """
     if base_fee > cap:
         raise ChainUnavailable(
             f"Gas costs {in_gwei(base_fee)} gwei, more than CHAIN_MAX_FEE_GWEI ({in_gwei(cap)})."
         )
-    most = min(2 * base_fee + priority, cap)
-    return Fees(most, min(priority, most))
+    tip = min(priority, max(2 * base_fee, TIP_MAX))
+    most = min(2 * base_fee + tip, cap)
+    return Fees(most, min(tip, most))
 
 
 def beating(offered: Fees, earlier: Fees, *, cap: int) -> Fees:

@@ -9,20 +9,25 @@ import json
 import logging
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
-import urllib.error
+import time
 import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from attestations.chain.local_state import STATE, keep_copy, replace_file, restore_state
 from attestations.proofs.keys import MANIFEST
 from attestations.proofs.provers import keys_dir
 from config.local_chain import FIRST_KEY as FIRST_KEY
 from config.local_chain import AlreadyRunning, note_chain
+from config.processes import end_with_parent
 from jobs.local_services import LocalService, NotServing
 
 logger = logging.getLogger("affidavit.chain")
@@ -32,8 +37,10 @@ PACKAGE = Path(__file__).parent / "anvil"
 MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 # The contract's view of this name, as a call begins.
 VERIFYING_KEY_DIGEST = "0x1dfa2b01"
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
 DEPLOY_SECONDS = 120.0
+# A dump holds the chain up, the longer the more blocks there are: at most this part of its time goes into them.
+DUMPING = 0.1
 
 
 def local_chain() -> LocalService | None:
@@ -46,12 +53,14 @@ def local_chain() -> LocalService | None:
         return None
     folder = settings.DATA_DIR / "chain"
     port = _free_port()
-    url = f"http://127.0.0.1:{port}"
+    chain = LocalChain(url=f"http://127.0.0.1:{port}", folder=folder)
     return LocalService(
         name="chain",
         command=anvil_command(program, folder, port),
-        is_ready=lambda: answers(url),
-        prepare=lambda: _prepare(url, folder),
+        before_start=lambda: restore_state(folder),
+        is_ready=lambda: answers(chain.url),
+        prepare=chain.prepare,
+        tend=chain.copy_state,
     )
 
 
@@ -63,27 +72,69 @@ def find_anvil() -> Path | None:
 
 
 def anvil_command(program: Path, folder: Path, port: int) -> list[str]:
-    """What starts the chain that is kept in `folder`, which is made."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = folder / "state.json"
-    _set_damaged_aside(state)
+    """What starts the chain that is kept in `folder`, which restore_state() has made ready."""
     return [
         str(program),
         *("--host", "127.0.0.1", "--port", str(port), "--no-cors", "--quiet"),
         *("--chain-id", str(CHAIN_ID), "--accounts", "1"),
-        # Written when it ends and once a second, so that a kill loses no more.
-        *("--state", str(state), "--state-interval", "1"),
+        # Written when it ends, and not while it runs: all of it would be written again and again, idle or not.
+        *("--state", str(folder / STATE)),
         *("--cache-path", str(folder / "cache")),
     ]
 
 
+@dataclass
+class LocalChain:
+    """The chain that this process runs, at the same address whenever it is started again."""
+
+    url: str
+    folder: Path
+    copied_block: str = ""
+    copies_after: float = 0.0
+
+    def prepare(self) -> dict[str, str]:
+        """Put the contract there unless it is there; what every process is to know of the chain."""
+        self.copied_block = ""
+        note = self.folder / "contract_address"
+        # Blocks come with transactions alone: a second confirmation might never come.
+        known = {"CHAIN_RPC_URL": self.url, "PRIVATE_KEY": FIRST_KEY, "CHAIN_CONFIRMATIONS": "1"}
+        noted = address = _read_address(note)
+        if not (address and is_deployed(self.url, address)):
+            address = _deploy(known)
+        try:
+            note_chain(settings.DATA_DIR, rpc_url=self.url, contract_address=address)
+        except AlreadyRunning as other:
+            raise NotServing(str(other)) from other
+        if address != noted:
+            replace_file(note, address.encode())
+        return {**known, "CONTRACT_ADDRESS": address}
+
+    def copy_state(self) -> None:
+        """Copy the state where blocks have come since the last copy; nothing while the chain does not answer."""
+        began = time.monotonic()
+        try:
+            block = _ask(self.url, "eth_blockNumber")
+            if block == self.copied_block or began < self.copies_after:
+                return
+            dumped = bytes.fromhex(_ask(self.url, "anvil_dumpState").removeprefix("0x"))
+        except NotServing:
+            return  # it is started again, and then asked again
+        keep_copy(self.folder, dumped)
+        self.copied_block = block
+        ended = time.monotonic()
+        self.copies_after = ended + (ended - began) / DUMPING
+
+
 def answers(url: str) -> bool:
     """Whether a chain with our number listens there."""
-    return bool(_ask(url, "eth_chainId") == hex(CHAIN_ID))
+    try:
+        return bool(_ask(url, "eth_chainId") == hex(CHAIN_ID))
+    except NotServing:
+        return False
 
 
 def _ask(url: str, method: str, *params: Any) -> Any:
-    """The node's answer; None where there is none."""
+    """The node's result; None where it refuses. Raises NotServing where there is no answer."""
     question = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     request = urllib.request.Request(
         url, json.dumps(question).encode(), headers={"Content-Type": "application/json"}
@@ -93,27 +144,21 @@ def _ask(url: str, method: str, *params: Any) -> Any:
     try:
         with opener.open(request, timeout=ANSWER_SECONDS) as answer:
             return json.load(answer).get("result")
-    except (urllib.error.URLError, OSError, ValueError):
-        return None
+    except (OSError, HTTPException, ValueError, AttributeError) as problem:
+        raise NotServing("The chain does not answer.") from problem
 
 
-def _prepare(url: str, folder: Path) -> dict[str, str]:
-    """Put the contract there unless it is there; what every process is to know of the chain."""
-    note = folder / "contract_address"
-    address = note.read_text() if note.exists() else ""
-    known = {"CHAIN_RPC_URL": url, "PRIVATE_KEY": FIRST_KEY}
-    if not (address and is_deployed(url, address)):
-        address = _deploy(known)
-        note.write_text(address)
-    try:
-        note_chain(settings.DATA_DIR, rpc_url=url, contract_address=address)
-    except AlreadyRunning as other:
-        raise NotServing(str(other)) from other
-    return {**known, "CONTRACT_ADDRESS": address}
+def _read_address(note: Path) -> str:
+    """The contract's, as it was noted; empty where there is none."""
+    address = note.read_text(encoding="utf-8", errors="replace").strip() if note.exists() else ""
+    return address if re.fullmatch(r"0x[0-9A-Fa-f]{40}", address) else ""
 
 
 def is_deployed(url: str, address: str) -> bool:
-    """Whether a registry with this platform's verifying key stands there; asked without web3, which takes seconds."""
+    """Whether a registry with this platform's verifying key stands there; asked without web3, which takes seconds.
+
+    Raises NotServing where there is no answer: what is there is not to be deployed once more.
+    """
     try:
         manifest = json.loads((keys_dir("groth16") / MANIFEST).read_bytes())
         digest = manifest["files"]["verifying"]["sha256"]
@@ -135,23 +180,13 @@ def _deploy(env: dict[str, str]) -> str:
             text=True,
             timeout=DEPLOY_SECONDS,
             check=False,
+            preexec_fn=end_with_parent,
         )
     except subprocess.TimeoutExpired as late:
         raise NotServing(f"The contract was not deployed within {DEPLOY_SECONDS:.0f} seconds.") from late
     if done.returncode != 0:
         raise NotServing(f"The contract could not be deployed: {done.stderr.strip()[-500:]}")
     return done.stdout.strip()
-
-
-def _set_damaged_aside(state: Path) -> None:
-    """A file that a kill has cut short would keep anvil from starting ever again."""
-    try:
-        json.loads(state.read_bytes())
-    except FileNotFoundError:
-        return
-    except ValueError:
-        state.replace(state.with_suffix(".damaged"))
-        logger.warning("the local chain's state was damaged; it begins anew", extra={"path": str(state)})
 
 
 def _free_port() -> int:

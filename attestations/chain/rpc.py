@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import requests
+import urllib3
 from web3.exceptions import (
     BadFunctionCallOutput,
     ContractLogicError,
@@ -32,6 +33,7 @@ CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
 ANSWER_MAX_BYTES = 8 * 1_048_576
 PIECE_BYTES = 65_536
+LARGEST = 2**63 - 1  # of a bigint
 
 # Their debug lines quote the address of the node, and with it the key that it may hold.
 for _talker in ("web3", "urllib3", "requests"):
@@ -51,7 +53,13 @@ class NodeProvider(JSONBaseProvider):
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.max_redirects = 0
-        self._session.headers.update({"User-Agent": "Affidavit", "Content-Type": "application/json"})
+        self._session.headers.update(
+            {"User-Agent": "Affidavit", "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        )
+
+    def close(self) -> None:
+        """Close the connections that are kept for the next question."""
+        self._session.close()
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Ask once. Raises ChainUnavailable for anything but an answer in JSON-RPC."""
@@ -66,6 +74,7 @@ class NodeProvider(JSONBaseProvider):
         return cast(RPCResponse, response)
 
     def _ask(self, question: bytes) -> bytes:
+        # Of the answer's head the time is limited between two pieces only, and in all by the job that asks.
         end = time.monotonic() + TOTAL_SECONDS
         try:
             with self._session.post(
@@ -77,9 +86,9 @@ class NodeProvider(JSONBaseProvider):
             ) as response:
                 answer = _read(response, end)
                 status = response.status_code
-        except requests.Timeout:
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
             problem = f"The node has not answered within {TOTAL_SECONDS:.0f} seconds."
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             # Its text quotes the address; its name says enough.
             problem = f"The node can't be reached ({type(error).__name__})."
         except ValueError:
@@ -97,17 +106,30 @@ class NodeProvider(JSONBaseProvider):
 
 
 def _read(response: requests.Response, end: float) -> bytes:
-    """The body, as long as it comes in time and has a sane size."""
-    pieces: list[bytes] = []
-    size = 0
-    for piece in response.iter_content(PIECE_BYTES):
-        pieces.append(piece)
-        size += len(piece)
-        if time.monotonic() > end:
-            raise requests.Timeout
-        if size > ANSWER_MAX_BYTES:
+    """The body, as long as it comes in time and has a sane size; each piece as it comes, however small."""
+    body = bytearray()
+    while piece := _read_piece(response.raw, end):
+        body += piece
+        if len(body) > ANSWER_MAX_BYTES:
             raise requests.RequestException
-    return b"".join(pieces)
+    return bytes(body)
+
+
+def _read_piece(raw: urllib3.HTTPResponse, end: float) -> bytes:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise requests.Timeout
+    connection = raw.connection
+    if connection is not None and connection.sock is not None:
+        connection.sock.settimeout(left)
+    return raw.read1(PIECE_BYTES, decode_content=False)
+
+
+def whole(number: Any) -> int:
+    """A count of the node's that the database can keep. Raises ValueError for anything else."""
+    if not 0 <= number <= LARGEST:
+        raise ValueError("out of range")
+    return int(number)
 
 
 @contextmanager
@@ -120,7 +142,8 @@ def speaking() -> Iterator[None]:
     except (ChainUnavailable, ChainRefused):
         raise
     except ContractLogicError as error:
-        problem = refusal(without_secrets(str(error.message)))
+        said = str(error.message)
+        problem = refusal(said, shown=without_secrets(said))
     except BadFunctionCallOutput:
         problem = ChainRefused(
             "wrong_contract", "The contract does not answer as an AttestationRegistry does."

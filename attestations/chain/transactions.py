@@ -11,18 +11,22 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from eth_account.signers.local import LocalAccount
 
 from attestations.chain.client import Call, Receipt
+from attestations.chain.errors import ChainUnavailable
 from attestations.chain.fees import GWEI, Fees, beating
 from attestations.chain.signing import sign
 from attestations.models import ChainTransaction, Submission
 from jobs.statements import lock_number
 
 Status = ChainTransaction.Status
-FINAL = [Submission.Status.COMPLETE, Submission.Status.REJECTED]
+# Nobody publishes a submission that has ended, nor, until somebody asks for it, one whose publishing was skipped.
+ABANDONED = Q(submission__status__in=[Submission.Status.COMPLETE, Submission.Status.REJECTED]) | ~Q(
+    submission__skipped_reason=""
+)
 
 
 class NonceGone(Exception):
@@ -41,15 +45,15 @@ def store_new(
 ) -> ChainTransaction:
     """Take the lowest free nonce, sign and store; `counts` of the chain's were read before (mined, with waiting).
 
-    A nonce that was given to a submission that is over is taken again, with fees that replace what may still wait
-    there: otherwise everything behind it would wait, too.
+    A nonce whose submission is abandoned is taken again, with fees that replace what may still wait there: otherwise
+    everything behind it would wait, too.
     """
     with transaction.atomic(durable=True):
         _lock(chain_id, signer.address)
         nonce, abandoned = _free_nonce(chain_id, signer.address, *counts)
         for row in abandoned:
-            fees = beating(fees, fees_of(row), cap=settings.CHAIN_MAX_FEE_GWEI * GWEI)
-            end(row, Status.DROPPED, error="Its submission was over; the nonce is another's now.")
+            fees = _beating_if_allowed(fees, fees_of(row))
+            end(row, Status.DROPPED, error="Nobody publishes its submission; the nonce is another's now.")
         return _store(submission, call, signer=signer, chain_id=chain_id, nonce=nonce, gas=gas, fees=fees)
 
 
@@ -73,11 +77,33 @@ def store_replacement(
 
 
 def sent_for(submission: Submission, *, chain_id: int, contract_address: str) -> list[ChainTransaction]:
-    """All that this submission has had signed for a contract, the newest first."""
+    """All that was signed for a contract to record the submission's digest, the newest first.
+
+    Those of earlier submissions of the same hash, too: one that was rejected may have been mined all the same.
+    """
     return list(
         ChainTransaction.objects.filter(
-            submission=submission, chain_id=chain_id, contract_address=contract_address
+            submission__tenant=submission.tenant_id,
+            submission__sha256_hash=submission.sha256_hash,
+            chain_id=chain_id,
+            contract_address=contract_address,
         ).order_by("-id")
+    )
+
+
+def waiting_before(row: ChainTransaction, *, first: int) -> list[ChainTransaction]:
+    """What is still to be published with the nonces from `first` up to this one's: the newest of each, in their order."""
+    return list(
+        ChainTransaction.objects.filter(
+            chain_id=row.chain_id,
+            sender=row.sender,
+            status=Status.PENDING,
+            nonce__gte=first,
+            nonce__lt=row.nonce,
+        )
+        .exclude(ABANDONED)
+        .order_by("nonce", "-id")
+        .distinct("nonce")
     )
 
 
@@ -90,10 +116,11 @@ def end(row: ChainTransaction, status: str, *, receipt: Receipt | None = None, e
     row.status = status
 
 
-def drop_others(submission: Submission, mined: ChainTransaction) -> None:
-    """Nobody wants the rest any more, now that one of the submission's was mined."""
-    ChainTransaction.objects.filter(submission=submission, status=Status.PENDING).exclude(pk=mined.pk).update(
-        status=Status.DROPPED, ended_at=Now(), error="Another of the submission's was mined."
+def drop_others(rows: Iterable[ChainTransaction], mined: ChainTransaction) -> None:
+    """Nobody wants the rest any more, now that one of the digest's was mined."""
+    others = [row.pk for row in rows if row.pk != mined.pk]
+    ChainTransaction.objects.filter(pk__in=others, status=Status.PENDING).update(
+        status=Status.DROPPED, ended_at=Now(), error="Another of the digest's was mined."
     )
 
 
@@ -114,11 +141,19 @@ def _free_nonce(
     pending = ChainTransaction.objects.filter(
         chain_id=chain_id, sender=sender, status=Status.PENDING, nonce__gte=mined
     )
-    held = set(pending.exclude(submission__status__in=FINAL).values_list("nonce", flat=True))
-    abandoned = pending.filter(submission__status__in=FINAL)
+    held = set(pending.exclude(ABANDONED).values_list("nonce", flat=True))
+    abandoned = pending.filter(ABANDONED)
     given_up = set(abandoned.values_list("nonce", flat=True)) - held
     nonce = min([*given_up, _first_beyond(waiting, held)])
     return nonce, abandoned.filter(nonce=nonce)
+
+
+def _beating_if_allowed(fees: Fees, earlier: Fees) -> Fees:
+    """Where the cap allows no better offer, the earlier one is left to wait: only a node that has lost it takes these."""
+    try:
+        return beating(fees, earlier, cap=settings.CHAIN_MAX_FEE_GWEI * GWEI)
+    except ChainUnavailable:
+        return fees
 
 
 def _first_beyond(start: int, held: Iterable[int]) -> int:

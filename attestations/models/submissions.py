@@ -76,8 +76,12 @@ class Submission(models.Model):
     decision_reason = models.CharField(max_length=1_000, blank=True)
 
     # What is proved: that the creator's key is behind the commitment and signs the digest for the submitter.
-    commitment = models.CharField(max_length=66, blank=True, help_text="The creator's key in MiMC, 0x and hex.")
-    submitter = models.CharField(max_length=42, blank=True, help_text="The address that may publish the proof.")
+    commitment = models.CharField(
+        max_length=66, blank=True, help_text="The creator's key in MiMC, 0x and hex."
+    )
+    submitter = models.CharField(
+        max_length=42, blank=True, help_text="The address that may publish the proof."
+    )
     proof_json = models.TextField(blank=True, help_text="The proof while it waits to be published.")
     proof_digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the proof's JSON, hex.")
 
@@ -192,7 +196,9 @@ class CreatorKey(models.Model):
 
     tenant = models.OneToOneField(Tenant, on_delete=models.PROTECT, primary_key=True, related_name="+")
     sealed_secret = models.TextField(help_text="Sealed with ENCRYPTION_KEYS.")
-    commitment = models.CharField(max_length=66, help_text="Its MiMC hash, which proofs and chain know it by.")
+    commitment = models.CharField(
+        max_length=66, help_text="Its MiMC hash, which proofs and chain know it by."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     def __str__(self) -> str:

@@ -1,11 +1,13 @@
-"""The process that makes one proof: `python -m attestations.proofs.child PARENT`, an order on stdin, JSON on stdout.
+"""The process that makes proofs: `python -m attestations.proofs.child PARENT`, a line of JSON per order and answer.
 
 It knows no settings, no database and no environment but what it needs, may take only so much memory, leaves no core
-file, and dies with its parent. The creator's key comes on stdin and goes nowhere.
+file, and dies with its parent. Provers, and so their keys, stay for the next order. The creator's key comes on stdin
+and goes nowhere: nothing of an order is kept.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -16,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attestations.proofs.protocol import InvalidStatement, ProofFailed, Prover, ProverNotInstalled, Statement
 from attestations.proofs.provers import load_prover
@@ -24,24 +26,54 @@ from config.processes import end_with_parent
 
 INVALID_STATEMENT = "invalid_statement"
 NOT_INSTALLED = "not_installed"
+TAKEN = b"{}\n"
 
 
 def main() -> None:
-    """Answer `{"made": {proof, stages, peak_mb, verifying_key}}` or `{"failed": {code, detail}}`."""
+    """Answer orders until there are no more: at once that an order is taken, then what has come of it.
+
+    That is `{"made": {proof, stages, peak_mb, verifying_key}}` or `{"failed": {code, detail}}`.
+    """
     end_with_parent(signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):
         sys.exit("the process that wanted a proof is gone")
-    answer_to = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a prover prints is no answer
-    order = json.load(sys.stdin)
-    with os.fdopen(answer_to, "w") as answer:
-        json.dump(_answer(order), answer)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    orders, answers = _channels()
+    while _serve(orders, answers):
+        gc.collect()  # a failure's frames, too, may hold the key in circles
+
+
+def _channels() -> tuple[IO[bytes], IO[bytes]]:
+    """Stdin and stdout, out of a prover's reach: it reads nothing there, and what it prints is no answer.
+
+    Unbuffered, for a buffer would keep the last order.
+    """
+    orders, answers = (os.fdopen(os.dup(fd), mode, buffering=0) for fd, mode in ((0, "rb"), (1, "wb")))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return orders, answers
+
+
+def _serve(orders: IO[bytes], answers: IO[bytes]) -> bool:
+    """Carry out the next order; whether there was one."""
+    order = orders.readline()
+    if not order.endswith(b"\n"):
+        return False  # the parent is gone, or went while it wrote
+    answers.write(TAKEN)
+    answer = json.dumps(_answer(json.loads(order))).encode() + b"\n"
+    # Whatever was said so far belongs to this order and not to the next.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    while answer:
+        answer = answer[answers.write(answer) :]
+    return True
 
 
 def _answer(order: dict[str, Any]) -> dict[str, Any]:
     try:
+        _bound_memory(None)
         prover = load_prover(order["prover"], Path(order["keys"]))
-        _bound_memory(order["memory_mb"])
+        _bound_memory(order["memory_mb"] * 1_048_576)
         return {"made": _make(prover, _statement_of(order), int(order["secret"], 16))}
     except ProofFailed as error:
         return _failed(error.code, str(error))
@@ -78,14 +110,15 @@ def _statement_of(order: dict[str, Any]) -> Statement:
     )
 
 
-def _bound_memory(megabytes: int) -> None:
+def _bound_memory(limit: int | None) -> None:
     """Limit what is written to, heap and anonymous maps: threads reserve far more addresses than they ever use.
 
-    Set after the imports, so that whatever fails from here on has failed for want of memory.
+    Lifted for imports, so that whatever fails under it has failed for want of memory.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit = megabytes * 1_048_576
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit is None or resource.RLIM_INFINITY != most < limit:
+        limit = most
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 def _make(prover: Prover, statement: Statement, secret: int) -> dict[str, Any]:
@@ -115,7 +148,10 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _peak_mb() -> float:
-    """The most memory held so far. What getrusage says counts the parent's too, where there is no /proc to ask."""
+    """The most memory held since the process began.
+
+    What getrusage says counts the parent's too, where there is no /proc to ask.
+    """
     try:
         status = Path("/proc/self/status").read_text()
         kilobytes = int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0])

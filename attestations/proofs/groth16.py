@@ -48,7 +48,7 @@ class VerifyingKeyPoints:
 
 
 class Groth16Prover:
-    """Makes and verifies proofs with the keys of `keys_dir`."""
+    """Makes proofs with the keys of `keys_dir`; verifies those made with the keys before them, too."""
 
     name = "groth16"
     is_verified_on_chain = True
@@ -82,9 +82,9 @@ class Groth16Prover:
         return Groth16Proof(a=proof.A, b=proof.B, c=proof.C, verifying_key=self.verifying_key_digest)
 
     def verify(self, statement: Statement, proof: Groth16Proof) -> bool:
-        """e(A, B) = e(alpha, beta) · e(inputs, gamma) · e(C, delta)."""
-        key, digest = self._verifying_key.get()
-        if proof.verifying_key != digest:
+        """e(A, B) = e(alpha, beta) · e(inputs, gamma) · e(C, delta), with the key that the proof names."""
+        key = self._verifying_key.find(proof.verifying_key)
+        if key is None:
             return False
         inputs = CURVE.multiexp(key.ic, [1, *statement.public_inputs])
         right = CURVE.multi_pairing([key.alpha_1, inputs, proof.c], [key.beta_2, key.gamma_2, key.delta_2])

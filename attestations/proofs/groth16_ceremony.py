@@ -3,10 +3,13 @@
 A set-up has random numbers behind it, and whoever knows all of them can prove anything. They come in two phases: tau,
 alpha, beta and gamma; then delta, which many may make together, each multiplying it by a number of their own. A
 contribution does the second: proofs stay sound if one contributor has forgotten their number *and* the first phase
-was honest, of which `single-party setup` says that one party's word is all there is.
+was honest, of which `single-party setup` says that one party's word is all there is. Contributions are no remedy for
+a first phase whose numbers were kept: who has those divides delta out again.
 
 What can be checked by anybody, without these numbers, is that keys belong to the circuit: `check_keys` does, by
-pairings of random combinations of all points.
+pairings of random combinations of all points. That says nothing of who made them: a list of contributions is easily
+invented for a set whose numbers are all known. What it is worth is seen by whoever holds the keys that it begins with
+(`check_continuation`), and by a contributor who finds their own in it (`contribution_digests`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from zksnake.ecc import EllipticCurve
 from zksnake.groth16 import ProvingKey, VerifyingKey
 from zksnake.polynomial import ifft
 
+from attestations.canonical import digest_of
 from attestations.proofs.circuit import PUBLIC, statement_circuit
 from attestations.proofs.groth16_keys import Rows, read_proving_key, read_verifying_key, rows_of
 from attestations.proofs.keys import KeyPair
@@ -29,6 +33,15 @@ from attestations.proofs.protocol import SCALAR_FIELD, ProofFailed
 CURVE = EllipticCurve("BN254")
 G1, G2 = CURVE.G1(), CURVE.G2()
 Contribution = dict[str, Any]
+# What contributions change; all else is of the first phase.
+SECOND_PHASE = {
+    "proving": {"delta_1", "delta_2", "target_1", "kdelta_1"},
+    "verifying": {"delta_2"},
+}
+
+
+class NotContinued(Exception):
+    """Keys are not others with further contributions; str() says how it shows."""
 
 
 def contribute(keys: KeyPair, name: str) -> tuple[KeyPair, Contribution]:
@@ -61,7 +74,45 @@ def check_contributions(keys: KeyPair, contributions: Sequence[Contribution]) ->
         raise ProofFailed("keys_damaged", "The keys are wrong: a contribution lacks fields.") from error
 
 
+def check_continuation(
+    keys: KeyPair,
+    contributions: Sequence[Contribution],
+    *,
+    ours: KeyPair,
+    our_contributions: Sequence[Contribution],
+) -> None:
+    """NotContinued unless `keys`, checked before with their contributions, are ours and what others added to them."""
+    if first_phase(keys) != first_phase(ours):
+        raise NotContinued("The first phase is another than that of the keys here")
+    count = len(our_contributions)
+    if list(contributions[:count]) != list(our_contributions):
+        raise NotContinued("The contributions that are here are not the first of theirs")
+    added = contributions[count:]
+    if not added or added[0]["delta_before"] != ours["proving"]["delta_1"]:
+        raise NotContinued("No contribution follows on the delta of the keys here")
+
+
+def contribution_digests(keys: KeyPair, contributions: Sequence[Contribution]) -> list[str]:
+    """A SHA-256 for each contribution, of the first phase, of those before it and of itself.
+
+    A contributor who finds theirs in the result knows that it was neither left out nor put on other keys.
+    """
+    digests = [digest_of(first_phase(keys))]
+    for item in contributions:
+        digests.append(digest_of({"before": digests[-1], "contribution": item}))
+    return digests[1:]
+
+
+def first_phase(keys: KeyPair) -> KeyPair:
+    """What of the keys no contribution changes."""
+    return {
+        part: {name: value for name, value in keys[part].items() if name not in changing}
+        for part, changing in SECOND_PHASE.items()
+    }
+
+
 def _check_contribution(item: Contribution, following: Any) -> None:
+    _require(isinstance(item["name"], str) and item["name"].isprintable(), "a contributor's name is none")
     before, after = g1_from(item["delta_before"]), g1_from(item["delta_after"])
     _require(item["delta_after"] == following, "the contributions don't follow from each other")
     _require(

@@ -4,6 +4,9 @@ A set is a folder: `manifest.json` names its two key files with their SHA-256, s
 where they are from. The folder appears whole, by a rename, under a lock: of several processes that start at once, one
 makes the keys. A damaged set is an error that says what to do; nothing is made again by itself, for each contract
 holds the verifying key that it was deployed with.
+
+Where a set is replaced, its verifying key is retired: listed in the manifest, and kept, for proofs that were made for it
+and still wait to be published.
 """
 
 from __future__ import annotations
@@ -80,17 +83,23 @@ class KeyFolder:
         """The "proving" or "verifying" key and its SHA-256; ProofFailed("keys_damaged")."""
         try:
             entry = self.manifest()["files"][part]
-            path, expected = self.path / entry["name"], entry["sha256"]
+            name, expected = entry["name"], entry["sha256"]
         except (KeyError, TypeError) as error:
             raise self._damaged(f"{self.path / MANIFEST} names no {part} key") from error
+        return self._read_key(self.path / name, expected), expected
+
+    def load_retired(self, digest: str) -> dict[str, Any] | None:
+        """The verifying key of this SHA-256 that was used before; None where there was none."""
         try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise self._damaged(f"{path} is missing") from error
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != expected:
-            raise self._damaged(f"{path} is not what its checksum says")
-        return json.loads(content), digest
+            names = {entry["sha256"]: entry["name"] for entry in self.manifest().get("retired", [])}
+        except (KeyError, TypeError) as error:
+            raise self._damaged(f"{self.path / MANIFEST} does not say which keys are retired") from error
+        return self._read_key(self.path / names[digest], digest) if digest in names else None
+
+    def verified_contributions(self) -> list[dict[str, Any]]:
+        """Those that were seen to build on keys that lay here before; for the others there is only their giver's word."""
+        manifest = self.manifest()
+        return list(manifest["contributions"][manifest.get("unverified_contributions", 0) :])
 
     def load_both(self) -> KeyPair:
         """Both keys; ProofFailed("keys_damaged")."""
@@ -104,8 +113,18 @@ class KeyFolder:
             return None
         return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
-    def replace(self, keys: KeyPair, *, origin: str, contributions: list[dict[str, Any]]) -> None:
-        """Use `keys` from now on; the files of those before stay, for proofs made with them."""
+    def replace(
+        self,
+        keys: KeyPair,
+        *,
+        origin: str,
+        contributions: list[dict[str, Any]],
+        unverified_contributions: int,
+    ) -> None:
+        """Use `keys` from now on; the files of those before stay, for proofs made with them.
+
+        The first so many contributions are whatever whoever made the set says they are.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock():
             self.path.mkdir(exist_ok=True, mode=0o700)
@@ -113,7 +132,22 @@ class KeyFolder:
             names = {part: f"{part}-{_sha256(contents[part])[:12]}.key" for part in PARTS}
             for part in PARTS:
                 _write(self.path / names[part], contents[part])
-            self._write_manifest(self.path, names, contents, origin=origin, contributions=contributions)
+            provenance = {
+                "origin": origin,
+                "contributions": contributions,
+                "unverified_contributions": unverified_contributions,
+                "retired": self._retired_by(_sha256(contents["verifying"])),
+            }
+            self._write_manifest(self.path, names, contents, provenance)
+
+    def _retired_by(self, successor: str) -> list[dict[str, str]]:
+        """The verifying keys so far, each once, without the one of this SHA-256."""
+        try:
+            manifest = self.manifest()
+        except ProofFailed:  # replacing what is damaged, or nothing: no key is known to have been used
+            return []
+        used = [*manifest.get("retired", []), manifest["files"]["verifying"]]
+        return [entry for entry in used if entry["sha256"] != successor]
 
     def _create(self, keys: KeyPair) -> None:
         draft = Path(tempfile.mkdtemp(prefix=f".{self.system}-", dir=self.path.parent))
@@ -122,7 +156,13 @@ class KeyFolder:
             names = {part: f"{part}.key" for part in PARTS}
             for part in PARTS:
                 _write(draft / names[part], contents[part])
-            self._write_manifest(draft, names, contents, origin=SINGLE_PARTY, contributions=[])
+            provenance = {
+                "origin": SINGLE_PARTY,
+                "contributions": [],
+                "unverified_contributions": 0,
+                "retired": [],
+            }
+            self._write_manifest(draft, names, contents, provenance)
             draft.rename(self.path)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -133,17 +173,14 @@ class KeyFolder:
         folder: Path,
         names: dict[str, str],
         contents: dict[str, bytes],
-        *,
-        origin: str,
-        contributions: list[dict[str, Any]],
+        provenance: dict[str, Any],
     ) -> None:
         manifest = {
             "system": self.system,
             "curve": CURVE,
             "circuit": self.circuit,
             "files": {part: {"name": names[part], "sha256": _sha256(contents[part])} for part in PARTS},
-            "origin": origin,
-            "contributions": contributions,
+            **provenance,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _write(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
@@ -156,6 +193,16 @@ class KeyFolder:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    def _read_key(self, path: Path, expected: str) -> dict[str, Any]:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise self._damaged(f"{path} is missing") from error
+        if _sha256(content) != expected:
+            raise self._damaged(f"{path} is not what its checksum says")
+        key: dict[str, Any] = json.loads(content)
+        return key
+
     def _damaged(self, what: str) -> ProofFailed:
         return ProofFailed(
             "keys_damaged",
@@ -165,20 +212,36 @@ class KeyFolder:
 
 
 class VerifyingKeyCache(Generic[T]):
-    """The verifying key as `read` makes it of its JSON, and its SHA-256; read again when the set has changed."""
+    """Verifying keys as `read` makes them of their JSON, the one in use and the retired ones that were asked for.
+
+    They are read again when the set has changed.
+    """
 
     def __init__(self, folder: KeyFolder, read: Callable[[dict[str, Any]], T]) -> None:
         self._folder = folder
         self._read = read
         self._kept: tuple[tuple[int, ...] | None, T, str] | None = None
+        self._retired: dict[str, T] = {}
 
     def get(self) -> tuple[T, str]:
-        """ProofFailed("keys_damaged") where there is none."""
+        """The one in use and its SHA-256; ProofFailed("keys_damaged") where there is none."""
         state = self._folder.state()
         if self._kept is None or self._kept[0] != state:
             key, digest = self._folder.load("verifying")
-            self._kept = state, self._read(key), digest
+            self._kept, self._retired = (state, self._read(key), digest), {}
         return self._kept[1], self._kept[2]
+
+    def find(self, digest: str) -> T | None:
+        """The one of this SHA-256, in use or retired; None where there never was one. ProofFailed("keys_damaged")."""
+        key, current = self.get()
+        if digest == current:
+            return key
+        if digest not in self._retired:
+            retired = self._folder.load_retired(digest)
+            if retired is None:
+                return None
+            self._retired[digest] = self._read(retired)
+        return self._retired[digest]
 
 
 def _encode(key: dict[str, Any]) -> bytes:

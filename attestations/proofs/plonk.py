@@ -37,7 +37,7 @@ class PlonkProof:
 
 
 class PlonkProver:
-    """Makes and verifies proofs with the keys of `keys_dir`."""
+    """Makes proofs with the keys of `keys_dir`; verifies those made with the keys before them, too."""
 
     name = "plonk"
     is_verified_on_chain = False
@@ -69,8 +69,8 @@ class PlonkProver:
         return PlonkProof(proof=proof, verifying_key=self.verifying_key_digest)
 
     def verify(self, statement: Statement, proof: PlonkProof) -> bool:
-        key, digest = self._verifying_key.get()
-        if proof.verifying_key != digest:
+        key = self._verifying_key.find(proof.verifying_key)
+        if key is None:
             return False
         system = Plonk(None)  # the constraints are of use to the prover only
         system.verifying_key = key

@@ -83,7 +83,7 @@ class Prover(Protocol):
         """Make a proof; InvalidStatement where `secret` is not the key behind the commitment."""
 
     def verify(self, statement: Statement, proof: Any) -> bool:
-        """Whether `proof` proves `statement` under the keys at hand; InvalidStatement."""
+        """Whether `proof` proves `statement` under the key that it names, used now or before; InvalidStatement."""
 
     def to_json(self, proof: Any) -> dict[str, Any]:
         """The proof as JSON, every number as 0x and hex."""

@@ -318,7 +318,7 @@ def _lock_workflow(submission: Submission) -> Workflow | None:
 
 def _judge_again(submission: Submission) -> None:
     """Have the evaluator look again at the run that is over: what it lacked is made up for, or not wanted any more."""
-    Workflow.objects.filter(pk=submission.workflow_id).update(**NOT_EVALUATED)
+    Workflow.objects.filter(submissions=submission).update(**NOT_EVALUATED)
 
 
 def _locked(submission: Submission) -> Submission:

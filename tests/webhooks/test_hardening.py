@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from django.core.management import CommandError, call_command
 from django.db import InternalError, connection, transaction
 from django.utils import timezone
 
@@ -28,7 +27,7 @@ from webhooks.sending import loop
 from webhooks.sending.claim import LOST_MAX, claim_deliveries, sweep_deliveries
 from webhooks.sending.loop import Sending, send_due
 from webhooks.services.deliveries import BY_HAND_MAX, redeliver, send_test, settle_deliveries
-from webhooks.services.endpoints import change_endpoint, delete_endpoint, headers_of
+from webhooks.services.endpoints import change_endpoint, delete_endpoint
 from webhooks.services.explanations import explain, is_sending_paused
 from webhooks.services.matching import match_waiting_receipts
 from webhooks.services.senders import create_sender
@@ -407,29 +406,3 @@ def test_a_workflow_that_somebody_holds_costs_a_503_and_no_thread() -> None:
 
     assert answers[0].status_code == 503
     assert "Retry-After" in answers[0]
-
-
-def test_secrets_are_sealed_anew_with_the_first_key(
-    tenant: Tenant, make_endpoint: MakeEndpoint, settings: Any
-) -> None:
-    endpoint, secret = make_endpoint(headers={"Authorization": "x"})
-    sender, given = create_sender(tenant, name="app")
-    old, new = settings.ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
-    settings.ENCRYPTION_KEYS = [new, old]
-
-    call_command("reseal", verbosity=0)
-
-    settings.ENCRYPTION_KEYS = [new]
-    endpoint.refresh_from_db()
-    assert (endpoint.secrets.get().text, sender.secrets.get().text) == (secret, given)
-    assert headers_of(endpoint) == ["Authorization"]
-
-
-def test_what_no_key_opens_is_named_and_left(
-    tenant: Tenant, make_endpoint: MakeEndpoint, settings: Any
-) -> None:
-    make_endpoint()
-    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-
-    with pytest.raises(CommandError, match="1 of 1"):
-        call_command("reseal", verbosity=0)

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from attestations.chain.errors import ChainNotConfigured, ChainRefused, ChainUnavailable
 
 if TYPE_CHECKING:
-    from attestations.chain.client import Registry
+    from attestations.chain.client import Record, Registry
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -58,16 +58,16 @@ def _shown(registry: Registry, digest: bytes) -> dict[str, Any]:
         "time": datetime.fromtimestamp(record.time, UTC).isoformat(),
         "is_verified_on_chain": record.is_verified_on_chain,
         "proof_digest": record.proof_digest.hex(),
-        "transaction": _transaction(registry, digest),
+        "transaction": _transaction(registry, digest, record),
     }
 
 
-def _transaction(registry: Registry, digest: bytes) -> dict[str, Any] | None:
+def _transaction(registry: Registry, digest: bytes, record: Record) -> dict[str, Any] | None:
     """The one that has made the record, by the contract's event; None where the node does not tell of old events."""
     from attestations.chain.rpc import NodeSaysNo
 
     try:
-        transaction_id = registry.find_attested(digest)
+        transaction_id = registry.find_attested(digest, record)
     except NodeSaysNo:
         return None
     receipt = registry.node.receipt(transaction_id) if transaction_id else None

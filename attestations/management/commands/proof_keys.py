@@ -16,15 +16,20 @@ from attestations.proofs.ceremony import (
     import_keys,
     make_keys,
 )
+from attestations.proofs.groth16_ceremony import contribution_digests
 from attestations.proofs.protocol import ProofFailed
 
 DESCRIPTION = """\
 Show the proof systems' keys, and whether they are what their checksums say.
 
 New keys mean a new verifying key, so a new contract: deploy it with `manage.py deploy_registry`. Proofs that wait
-to be published were made for the old one. A ceremony of several parties: each takes the folder of the one before,
-sets PROOF_KEYS_DIR to where it lies, runs `proof_keys groth16 --contribute NAME`, and passes it on; the last is
-imported here. It replaces trust in whoever ran the second phase of the set-up, not in whoever ran the first.
+to be published keep the key that they were made for, and the contract that has it.
+
+A ceremony of several parties: --make here; each party takes a copy of the folder of the one before, sets
+PROOF_KEYS_DIR to where it lies, runs `proof_keys groth16 --contribute NAME`, keeps the digest that is shown for it, and
+passes the folder on; --import the last one here, which must be the keys that lie here with what was contributed to
+them. Each contributor then finds their digest in what is shown. All this replaces trust in whoever ran the second
+phase of the set-up, not in whoever ran the first: they can forge proofs if they kept its numbers.
 """
 
 
@@ -43,7 +48,11 @@ class Command(BaseCommand):
         verbs.add_argument("--import", dest="source", type=Path, metavar="DIR", help="use the keys in DIR")
         verbs.add_argument("--contribute", metavar="NAME", help="add a contribution to the groth16 keys")
         parser.add_argument("--origin", help="with --import: where they are from, in words")
-        parser.add_argument("--replace", action="store_true", help="with --import: though there are keys")
+        parser.add_argument(
+            "--replace",
+            action="store_true",
+            help="though the keys here are in use, or those that are imported don't continue them",
+        )
 
     def handle(self, *args: Any, system: str | None, **options: Any) -> None:
         try:
@@ -75,12 +84,14 @@ class Command(BaseCommand):
                 raise CommandError("Say with --origin where the keys are from.")
             import_keys(str(system), source, origin=origin, may_replace=replace)
         if contribute:
-            self._contribute(str(system), contribute)
+            self._contribute(str(system), contribute, may_replace=replace)
 
-    def _contribute(self, system: str, name: str) -> None:
+    def _contribute(self, system: str, name: str, *, may_replace: bool) -> None:
         if system != "groth16":
             raise CommandError("Only groth16 keys take contributions.")
-        contribute(name)
+        if not name.isprintable():
+            raise CommandError("A contributor's name is of letters, digits and the like.")
+        contribute(name, may_replace=may_replace)
 
     def _show(self, system: str) -> None:
         folder = folder_of(system)
@@ -88,13 +99,16 @@ class Command(BaseCommand):
             self.stdout.write(f"{system}: no keys in {folder.path}")
             return
         try:
-            manifest = folder.manifest()
-            folder.load_both()
+            manifest, keys = folder.manifest(), folder.load_both()
         except ProofFailed as error:
             raise CommandError(f"{system}: {error}") from error
         digest = manifest["files"]["verifying"]["sha256"]
         self.stdout.write(f"{system}: verifying key {digest}")
         self.stdout.write(f"  {folder.path}, checksums right, made {manifest['created_at']}")
         self.stdout.write(f"  origin: {manifest['origin']}")
-        for number, contribution in enumerate(manifest["contributions"], start=1):
-            self.stdout.write(f"  contribution {number}: {contribution['name']}")
+        contributions = manifest["contributions"]
+        digests = contribution_digests(keys, contributions) if contributions else []
+        unverified = manifest.get("unverified_contributions", 0)
+        for number, (contribution, digest) in enumerate(zip(contributions, digests, strict=True), start=1):
+            doubt = " (not vouched for)" if number <= unverified else ""
+            self.stdout.write(f"  contribution {number}: {contribution['name']}{doubt}, {digest}")

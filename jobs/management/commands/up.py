@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -44,6 +46,9 @@ PARDON_SECONDS = 20.0
 FROZEN_AFTER_SECONDS = 5.0
 # How long a service of this machine may take until it answers.
 SERVICE_SECONDS = 20.0
+TEND_EVERY_SECONDS = 1.0
+# After a problem with a service, what is wanted of it is tried again so much later.
+SERVICE_PAUSE_SECONDS = 10.0
 
 
 @dataclass
@@ -58,9 +63,13 @@ class Process:
     is_wanted: bool = True
     started_at: float = 0.0
     ends_by: float = float("inf")
+    before_start: Callable[[], None] | None = None
 
     def start(self) -> None:
+        """Start it; raises OSError."""
         self.started_at, self.ends_by = time.monotonic(), float("inf")
+        if self.before_start:
+            self.before_start()
         self.popen = subprocess.Popen(
             [*self.program, *self.command],
             cwd=settings.BASE_DIR,
@@ -103,6 +112,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, port: int, bind: str, **options: Any) -> None:
         self.is_stopping = False
+        self.changes: SimpleQueue[dict[str, str]] = SimpleQueue()
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         signal.signal(signal.SIGALRM, raise_timeout)
@@ -123,8 +133,14 @@ class Command(BaseCommand):
                 call_command("collectstatic", interactive=False, verbosity=0)
             for env in prepared:
                 os.environ.update(env.result())
-            self.run(processes, [process for process, _ in services if process.is_wanted], url)
+            services = [(process, service) for process, service in services if process.is_wanted]
+            for process, service in services:
+                threading.Thread(
+                    target=self.tend, args=(process, service, process.started_at), daemon=True
+                ).start()
+            self.run(processes, [process for process, _ in services], url)
         finally:
+            self.is_stopping = True
             self.say("stopping")
             self.shut_down(processes)
             # Last, for what ends may still be speaking to them.
@@ -136,7 +152,8 @@ class Command(BaseCommand):
     def start_services(self) -> list[tuple[Process, LocalService]]:
         """Start the programs that the platform needs on this machine; nothing of theirs keeps it from starting."""
         services = [
-            (Process(service.name, service.command, program=[]), service) for service in find_local_services()
+            (Process(service.name, service.command, program=[], before_start=service.before_start), service)
+            for service in find_local_services()
         ]
         for process, service in services:
             try:
@@ -147,21 +164,47 @@ class Command(BaseCommand):
         return services
 
     def prepare(self, process: Process, service: LocalService) -> dict[str, str]:
-        """Wait until it answers and make it useful; what the others are to know of it, nothing when that fails."""
+        """Make it useful; what the others are to know of it, nothing when that fails and it is given up."""
         if not process.is_wanted:
             return {}
         try:
-            end = time.monotonic() + SERVICE_SECONDS
-            while not service.is_ready():
-                if self.is_stopping or not process.is_alive or time.monotonic() > end:
-                    raise NotServing("It does not answer.")
-                time.sleep(0.05)
-            return service.prepare()
-        except (NotServing, OSError) as problem:
+            return self.make_useful(process, service)
+        except Exception as problem:
             process.is_wanted = False
             process.kill_what_is_left()
-            self.say("local service is not used", program=service.name, problem=str(problem))
+            self.tell_of_problem("local service is not used", service, problem)
             return {}
+
+    def make_useful(self, process: Process, service: LocalService) -> dict[str, str]:
+        """Wait until it answers, and prepare it. Raises NotServing."""
+        end = time.monotonic() + SERVICE_SECONDS
+        while not service.is_ready():
+            if self.is_stopping or not process.is_alive or time.monotonic() > end:
+                raise NotServing("It does not answer.")
+            time.sleep(0.05)
+        return service.prepare()
+
+    def tend(self, process: Process, service: LocalService, prepared: float) -> None:
+        """In a thread of its own: prepare a service again whenever it was restarted, and tend it meanwhile.
+
+        `prepared` is the start that it was prepared after.
+        """
+        while not self.is_stopping:
+            time.sleep(TEND_EVERY_SECONDS)
+            try:
+                if process.is_alive and (started := process.started_at) != prepared:
+                    self.changes.put(self.make_useful(process, service))
+                    prepared = started
+                service.tend()
+            except Exception as problem:
+                if not self.is_stopping:
+                    self.tell_of_problem("local service is not well", service, problem)
+                    time.sleep(SERVICE_PAUSE_SECONDS)
+
+    def tell_of_problem(self, message: str, service: LocalService, problem: Exception) -> None:
+        """With its traceback, unless it is one that can be expected."""
+        traceback = None if isinstance(problem, NotServing | OSError) else problem
+        logger.warning(message, extra={"program": service.name, "problem": str(problem)}, exc_info=traceback)
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
         self.is_stopping = True
@@ -192,7 +235,22 @@ class Command(BaseCommand):
                     pardoned_at = time.monotonic()
             if not is_ready and (is_ready := _is_ready(url)):
                 self.say("ready", url=url)
+            if is_ready:
+                self.pass_changes_on(processes)
             time.sleep(0.1)
+
+    def pass_changes_on(self, processes: list[Process]) -> None:
+        """Have the processes start again where a service that was restarted is no longer what they know of it."""
+        try:
+            env = self.changes.get_nowait()
+        except Empty:
+            return
+        changed = sorted(name for name, value in env.items() if os.environ.get(name) != value)
+        if changed:
+            self.say("a local service has changed, restarting what knows it", changed=changed)
+            os.environ.update(env)
+            for process in processes:
+                process.ask_to_stop()
 
     def stop_stuck(self, clusters: list[Process]) -> None:
         """Ask the clusters to stop that have stopped beating, or never began; they are started again then."""
@@ -217,7 +275,10 @@ class Command(BaseCommand):
         assert process.popen is not None
         process.kill_what_is_left()
         self.say("process ended, restarting", program=process.name, exit_code=process.popen.returncode)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            self.say("process could not be started", program=process.name, problem=str(error))
 
     def shut_down(self, processes: list[Process]) -> None:
         for process in processes:

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from attestations.chain.local import FIRST_KEY, answers, anvil_command, find_anvil
+from attestations.chain.local_state import restore_state
 from config.processes import end_with_parent
 from jobs.demo.processes import free_port
 
@@ -36,6 +37,7 @@ class Chain:
             )
         self.folder, self.port = folder, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        restore_state(folder)
         self.process = subprocess.Popen(anvil_command(program, folder, self.port), preexec_fn=end_with_parent)
         end = time.monotonic() + START_SECONDS
         while not answers(self.url):

@@ -20,10 +20,12 @@ class Proved:
     proof: dict[str, Any]
 
 
-def prove(picture: bytes = b"a picture", *, submitter: str = SENDER, system: str = "groth16") -> Proved:
+def prove(
+    picture: bytes = b"a picture", *, submitter: str = SENDER, system: str = "groth16", secret: int = SECRET
+) -> Proved:
     statement = Statement(
-        commitment=commitment_of(SECRET), digest=hashlib.sha256(picture).digest(), submitter=submitter
+        commitment=commitment_of(secret), digest=hashlib.sha256(picture).digest(), submitter=submitter
     )
     prover = find_prover(system)
     prover.setup()
-    return Proved(statement, prover.to_json(prover.prove(statement, SECRET)))
+    return Proved(statement, prover.to_json(prover.prove(statement, secret)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.core.management import CommandError, call_command
 from attestations.chain.client import open_registry
 from attestations.chain.local import is_deployed
 from tests.attestations.chain.chains import FIRST_KEY, SENDER, Chain
+from tests.attestations.chain.proxies import lying
 
 
 def deploy(*arguments: str) -> tuple[str, str]:
@@ -58,3 +60,46 @@ def test_an_account_without_ether_is_said_so(chain: Chain) -> None:
 
     with pytest.raises(CommandError, match=f"{SENDER} has 0.000000000 ether"):
         deploy()
+
+
+def test_a_deployment_that_is_late_is_named_and_not_paid_twice(chain: Chain, settings: Any) -> None:
+    chain.ask("evm_setAutomine", False)
+    settings.CHAIN_RECEIPT_SECONDS = 0
+    with pytest.raises(CommandError, match="No block has taken the deployment") as late:
+        deploy()
+    address = re.findall(r"0x[0-9a-fA-F]{40}\b", str(late.value))[-1]
+    (waiting,) = chain.ask("txpool_content")["pending"].popitem()[1].values()
+    assert waiting["hash"] in str(late.value)
+
+    with pytest.raises(CommandError, match=r"wait for a block \(1\)") as refused:
+        deploy()
+    chain.mine()
+
+    assert address in str(refused.value)
+    settings.CONTRACT_ADDRESS = address
+    assert deploy("--if-missing") == (address, "")
+
+
+def test_a_question_that_fails_while_waiting_does_not_end_it(chain: Chain, settings: Any) -> None:
+    def busy(method: str, _: Any, count: int) -> Any:
+        return (429, b"") if method == "eth_getTransactionReceipt" and count == 1 else None
+
+    with lying(chain.url, busy) as url:
+        settings.CHAIN_RPC_URL = url
+        address, _ = deploy()
+
+    assert is_deployed(chain.url, address)
+
+
+def test_a_deployment_that_may_have_been_sent_is_named(chain: Chain, settings: Any) -> None:
+    def swallowed(method: str, _: Any, __: int) -> Any:
+        return (lambda answer: "gone") if method == "eth_sendRawTransaction" else None
+
+    with lying(chain.url, swallowed) as url:
+        settings.CHAIN_RPC_URL = url
+        with pytest.raises(CommandError, match="may have been sent") as unknown:
+            deploy()
+
+    address = re.findall(r"0x[0-9a-fA-F]{40}\b", str(unknown.value))[-1]
+    chain.mine()
+    assert is_deployed(chain.url, address)

@@ -22,6 +22,13 @@ def test_the_offer_stays_below_the_cap() -> None:
     assert offered_fees(80 * GWEI, 200 * GWEI, cap=CAP) == Fees(CAP, CAP)
 
 
+@pytest.mark.parametrize(
+    ("base_fee", "believed"), [(1, 30 * GWEI), (GWEI, 30 * GWEI), (20 * GWEI, 40 * GWEI)]
+)
+def test_no_silly_tip_is_believed(base_fee: int, believed: int) -> None:
+    assert offered_fees(base_fee, 10**30, cap=CAP) == Fees(2 * base_fee + believed, believed)
+
+
 def test_a_base_fee_above_the_cap_is_too_much() -> None:
     with pytest.raises(ChainUnavailable, match=r"120\.5 gwei"):
         offered_fees(120 * GWEI + GWEI // 2, 1, cap=CAP)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import os
 import sys
+import time
 import traceback
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from attestations.chain import configuration
+from attestations.chain import configuration, rpc
 from attestations.chain.client import open_node, open_registry
-from attestations.chain.errors import ChainNotConfigured, ChainUnavailable
+from attestations.chain.errors import ChainNotConfigured, ChainRefused, ChainUnavailable
 from jobs.demo.processes import free_port
 from tests.attestations.chain.chains import FIRST_KEY, SENDER, Chain, running_anvil
-from tests.receivers import Receiver, answer
+from tests.attestations.chain.proxies import lying
+from tests.receivers import Conversation, Receiver, answer, slow_body, slow_chunks
 
 API_KEY = "k3y-of-the-operator"
 ADDRESS = "0x" + "12" * 20
 
 
-def rpc(body: bytes) -> Any:
+def rpc_answer(body: bytes) -> Any:
     return answer(200, [("Content-Type", "application/json")], body)
 
 
@@ -56,18 +60,18 @@ def test_a_node_that_is_down_is_unavailable_and_unnamed(configured: Any) -> None
         answer(200, body=b"<h1>hello</h1>"),
         answer(200),
         answer(302, [("Location", "http://127.0.0.1:1/")]),
-        rpc(b"[]"),
-        rpc(b'{"jsonrpc": "2.0", "id": 0}'),
-        rpc(b'{"jsonrpc": "2.0", "id": 0, "result": "garbage"}'),
-        rpc(b'{"jsonrpc": "2.0", "id": 0, "result": null}'),
-        rpc(b'{"jsonrpc": "2.0", "id": 0, "result": {"a": 1}}'),
-        rpc(b'{"jsonrpc": "2.0", "id": 0, "result": -7}'),
-        rpc(b'{"jsonrpc": "2.0", "id": 0, "error": "no"}'),
-        rpc(
+        rpc_answer(b"[]"),
+        rpc_answer(b'{"jsonrpc": "2.0", "id": 0}'),
+        rpc_answer(b'{"jsonrpc": "2.0", "id": 0, "result": "garbage"}'),
+        rpc_answer(b'{"jsonrpc": "2.0", "id": 0, "result": null}'),
+        rpc_answer(b'{"jsonrpc": "2.0", "id": 0, "result": {"a": 1}}'),
+        rpc_answer(b'{"jsonrpc": "2.0", "id": 0, "result": -7}'),
+        rpc_answer(b'{"jsonrpc": "2.0", "id": 0, "error": "no"}'),
+        rpc_answer(
             b'{"jsonrpc": "2.0", "id": 0, "error": {"code": -32005, "message": "limit of /v3/k3y-of-the-operator"}}'
         ),
-        rpc(b"\xff\xfe"),
-        rpc(b"[" * 100_000),
+        rpc_answer(b"\xff\xfe"),
+        rpc_answer(b"[" * 100_000),
     ],
 )
 def test_an_answer_of_no_use_is_unavailable(configured: Any, behaviour: Any) -> None:
@@ -82,7 +86,7 @@ def test_an_answer_of_no_use_is_unavailable(configured: Any, behaviour: Any) -> 
 
 def test_blocks_that_authorities_sign_are_read(configured: Any) -> None:
     block = {"number": "0x1", "baseFeePerGas": "0x7", "extraData": "0x" + "ab" * 97}
-    with Receiver(rpc(json.dumps({"jsonrpc": "2.0", "id": 0, "result": block}).encode())) as node:
+    with Receiver(rpc_answer(json.dumps({"jsonrpc": "2.0", "id": 0, "result": block}).encode())) as node:
         configured.CHAIN_RPC_URL = node.url
 
         assert open_node().base_fee() == 7
@@ -114,6 +118,106 @@ def test_no_proxy_or_netrc_of_the_environment_is_used(
             open_registry()
 
         assert "authorization" not in node.requests[0].headers
+
+
+@pytest.mark.parametrize("behaviour", [slow_body(), slow_chunks()])
+def test_an_answer_that_drips_is_given_up_in_time(
+    configured: Any, monkeypatch: pytest.MonkeyPatch, behaviour: Any
+) -> None:
+    monkeypatch.setattr(rpc, "TOTAL_SECONDS", 2.5)
+    with Receiver(behaviour) as node:
+        configured.CHAIN_RPC_URL = node.url
+        began = time.monotonic()
+
+        with pytest.raises(ChainUnavailable, match="has not answered within"):
+            open_registry()
+
+    assert time.monotonic() - began < 4
+
+
+def test_a_node_is_asked_over_one_connection_that_is_closed_when_nobody_needs_it(configured: Any) -> None:
+    seen: list[int] = []
+    yes = rpc_answer(b'{"jsonrpc": "2.0", "id": 0, "result": "0x7"}')
+
+    async def counting(conversation: Conversation) -> bool:
+        seen.append(conversation.number)
+        return bool(await yes(conversation))
+
+    with Receiver(counting) as receiver:
+        configured.CHAIN_RPC_URL = receiver.url
+        descriptors = len(os.listdir("/proc/self/fd"))
+        gc.disable()
+        try:
+            for _ in range(5):
+                node = open_node()
+                assert (node.block_number(), node.chain_id) == (7, 7)
+                del node
+            # One at most, of the server's, which learns of the end a moment later.
+            assert len(os.listdir("/proc/self/fd")) < descriptors + 3
+        finally:
+            gc.enable()
+
+    assert seen == [1, 2] * 5
+
+
+@pytest.mark.parametrize(
+    "path", ["/v3/s3cr%2Ft%2Bkey%3Dabc", "/v3/k3yk3y7", "/?key=k3yk3y7", "/?s3cr%2ft%2bkey%3dabc"]
+)
+def test_a_key_that_the_node_quotes_is_hidden(configured: Any, path: str) -> None:
+    quoted = "K3YK3Y7 or k3yk3y7, s3cr/t+key=abc or s3cr%2Ft%2Bkey%3Dabc: which?"
+    error = json.dumps({"jsonrpc": "2.0", "id": 0, "error": {"code": -32001, "message": quoted}})
+    with Receiver(rpc_answer(error.encode())) as node:
+        configured.CHAIN_RPC_URL = node.url + path
+
+        with pytest.raises(ChainUnavailable) as problem:
+            open_registry()
+
+    shown = all_of(problem.value).lower()
+    assert (quoted[:7].lower() in shown) == ("k3y" not in path)
+    assert ("s3cr" in shown) == ("s3cr" not in path)
+    assert "which?" in shown
+
+
+def test_the_contracts_reason_is_known_though_the_address_has_its_words(configured: Any) -> None:
+    error = {"code": 3, "message": "execution reverted: not the operator", "data": "0x"}
+    body = json.dumps({"jsonrpc": "2.0", "id": 0, "error": error}).encode()
+    with Receiver(rpc_answer(body)) as node:
+        configured.CHAIN_RPC_URL = node.url.replace("http://", "http://operator:secret@")
+
+        with pytest.raises(ChainRefused) as refused:
+            open_node().estimate(data="0x")
+
+    assert refused.value.code == "not_operator"
+
+
+def test_what_is_short_is_hidden_as_a_word_only(configured: Any) -> None:
+    configured.CHAIN_RPC_URL = "https://op:ran@node.example/v1"
+
+    shown = configuration.without_secrets("op is not the operator of v1, nor ran it; v12 of node.example")
+
+    assert shown == "… is not the operator of …, nor … it; v12 of …"
+
+
+def test_the_key_is_hidden_however_it_is_written(configured: Any) -> None:
+    configured.CHAIN_RPC_URL = "http://127.0.0.1:1"
+
+    assert configuration.without_secrets(f"key {FIRST_KEY[2:].upper()}!") == "key …!"
+
+
+@pytest.mark.parametrize("number", [hex(2**70), "-0x1", hex(2**63)])
+@pytest.mark.parametrize("method", ["eth_chainId", "eth_blockNumber", "eth_getTransactionCount"])
+def test_a_number_that_no_chain_has_is_nonsense(
+    chain: Chain, configured: Any, method: str, number: str
+) -> None:
+    def lie(asked: str, _: Any, __: int) -> Any:
+        return {"result": number} if asked == method else None
+
+    with lying(chain.url, lie) as url:
+        configured.CHAIN_RPC_URL = url
+        node = open_node()
+
+        with pytest.raises(ChainUnavailable, match="makes no sense"):
+            _ = node.chain_id, node.block_number(), node.transaction_counts()
 
 
 def test_an_address_that_is_none_is_said_without_it(configured: Any) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db.models import F
 from django.utils import timezone
 
 from attestations.chain.client import open_registry
 from attestations.models import Attestation, ChainTransaction, Submission
 from attestations.proofs.making import make_proof
+from attestations.proofs.provers import find_prover
 from attestations.services import proving
 from attestations.services.pictures import Picture
 from attestations.services.submissions import (
@@ -305,3 +309,22 @@ def test_what_was_skipped_with_a_proof_for_this_chain_is_published_alone(
     submission.refresh_from_db()
     assert [job.kind for job in jobs] == [PUBLISH]
     assert (submission.status, submission.proof_digest) == ("complete", proof)
+
+
+def test_a_proof_that_waited_while_its_keys_were_replaced_goes_to_the_contract_that_has_them(
+    chain: Chain, proof_keys: Path, settings: Any, tmp_path: Path, submission: Submission, run_jobs: RunJobs
+) -> None:
+    settings.PROOF_KEYS_DIR = shutil.copytree(proof_keys, tmp_path / "keys")
+    approve_submission(submission, by="rita")
+    Job.objects.filter(kind=PUBLISH).update(run_at=timezone.now() + timedelta(hours=1))
+    run_jobs()
+    submission.refresh_from_db()
+    waiting = json.loads(submission.proof_json)["verifying_key"]
+
+    call_command("proof_keys", "groth16", contribute="Ada", replace=True, stdout=io.StringIO())
+    run_next(run_jobs)
+
+    submission.refresh_from_db()
+    assert (submission.status, submission.failure_reason) == ("complete", "")
+    assert submission.is_verified_on_chain is True
+    assert open_registry().verifying_key_digest() == waiting != find_prover("groth16").verifying_key_digest

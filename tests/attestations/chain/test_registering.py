@@ -335,7 +335,7 @@ def test_a_transaction_that_reverts_in_its_block_is_explained(
 ) -> None:
     stranger = Node(chain.url, Account.from_key(STRANGER))
     chain.ask("anvil_setBalance", stranger.sender, hex(10**19))
-    theirs = prove(submitter=stranger.sender)
+    theirs = prove(submitter=stranger.sender, secret=7)
     chain.ask("evm_setAutomine", False)
 
     def overtake(name: str, _: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,3 +16,14 @@ def own_keys(session_proof_keys: Path, settings: Any, tmp_path: Path) -> Path:
     settings.PROOF_KEYS_DIR = tmp_path / "keys"
     shutil.copytree(session_proof_keys, settings.PROOF_KEYS_DIR)
     return tmp_path / "keys"
+
+
+@pytest.fixture
+def use(settings: Any, tmp_path: Path) -> Callable[[type], None]:
+    """Name a prover `wrong`."""
+
+    def name(kind: type) -> None:
+        settings.PROVERS = {"wrong": f"{kind.__module__}.{kind.__name__}"}
+        settings.PROOF_KEYS_DIR = tmp_path
+
+    return name

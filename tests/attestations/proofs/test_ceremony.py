@@ -159,7 +159,9 @@ def test_contributions_make_other_keys_that_prove_as_well(
 
     SYSTEMS["groth16"].check(keys)
     check_contributions(keys, contributions)
-    folder_of("groth16").replace(keys, origin="a ceremony", contributions=contributions)
+    folder_of("groth16").replace(
+        keys, origin="a ceremony", contributions=contributions, unverified_contributions=0
+    )
     new = prove("groth16", make_statement())
 
     assert is_valid("groth16", new.statement, new.proof)
@@ -175,6 +177,8 @@ def test_contributions_make_other_keys_that_prove_as_well(
         lambda items: [items[0], items[1] | {"delta_before": items[0]["delta_before"]}],
         lambda items: [items[0], {"name": "Nobody"}],
         lambda items: [5, items[1]],
+        lambda items: [items[0] | {"name": "Ada\n  contribution 9: Bob"}, items[1]],
+        lambda items: [items[0] | {"name": ["Ada"]}, items[1]],
     ],
 )
 def test_contributions_that_do_not_lead_to_the_keys_are_refused(
@@ -215,6 +219,7 @@ def test_command_makes_keys_where_there_are_none(settings: Any, tmp_path: Path) 
     assert "verifying key" in first
 
 
+@pytest.mark.django_db
 def test_command_contributes_and_another_host_takes_the_result(
     own_keys: Path, settings: Any, tmp_path: Path
 ) -> None:
@@ -227,10 +232,11 @@ def test_command_contributes_and_another_host_takes_the_result(
 
     assert "contribution 1: Ada" in shown
     assert "contribution 1: Ada" in taken
-    assert "origin: ceremony of two" in taken
+    assert "origin: unverified: whoever made it says: ceremony of two" in taken
     assert find_prover("groth16").verifying_key_digest != before
 
 
+@pytest.mark.django_db
 def test_command_replaces_keys_in_use_only_when_told_and_keeps_the_old_files(
     own_keys: Path, tmp_path: Path
 ) -> None:
@@ -256,6 +262,7 @@ def test_command_replaces_keys_in_use_only_when_told_and_keeps_the_old_files(
     [
         (["--make"], "Of which"),
         (["plonk", "--contribute", "Ada"], "Only groth16"),
+        (["groth16", "--contribute", "Ada\x1b[2J"], "name"),
         (["groth16", "--import", "/nowhere"], "--origin"),
         (["groth16", "--import", "/nowhere", "--origin", "x", "--replace"], "has no proving.key"),
     ],

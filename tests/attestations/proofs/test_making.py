@@ -1,4 +1,4 @@
-"""A proof is made by a process of its own, bounded in memory and time, which keeps the creator's key to itself."""
+"""A proof is made by a process apart, bounded in memory and time, which keeps the creator's key to itself."""
 
 from __future__ import annotations
 
@@ -18,49 +18,7 @@ from django.conf import settings as django_settings
 from attestations.proofs.making import MadeProof, is_valid, make_proof
 from attestations.proofs.protocol import InvalidStatement, ProofFailed, ProverNotInstalled, Statement
 from attestations.proofs.provers import find_prover
-from tests.attestations.proofs.proving import SECRET, make_statement
-
-THESE = "tests.attestations.proofs.test_making"
-
-
-def children() -> list[str]:
-    """Command lines of this process's children."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                parent = (process / "stat").read_text().rpartition(") ")[2].split()[1]
-                if int(parent) == os.getpid():
-                    found.append((process / "cmdline").read_text())
-            except (FileNotFoundError, ProcessLookupError):
-                pass  # it has ended meanwhile
-    return [line for line in found if "attestations.proofs.child" in line]
-
-
-class Wrong:
-    """A prover that does what its test is about; `prove` runs in the child."""
-
-    name = "wrong"
-    is_verified_on_chain = False
-    verifying_key_digest = "0" * 64
-
-    def __init__(self, keys_dir: Path) -> None:
-        pass
-
-    def setup(self) -> None:
-        pass
-
-    def prove(self, statement: Statement, secret: int) -> Any:
-        raise NotImplementedError
-
-    def verify(self, statement: Statement, proof: Any) -> bool:
-        return True
-
-    def to_json(self, proof: Any) -> dict[str, Any]:
-        return {"proof": proof}
-
-    def from_json(self, data: Any) -> Any:
-        return data
+from tests.attestations.proofs.proving import SECRET, Wrong, children, is_running, make_statement, wait_until
 
 
 class Endless(Wrong):
@@ -129,17 +87,6 @@ class Nosy(Wrong):
         return {"arguments": Path("/proc/self/cmdline").read_text(), "environment": dict(os.environ)}
 
 
-@pytest.fixture
-def use(settings: Any, tmp_path: Path) -> Callable[[type], None]:
-    """Name a prover `wrong`."""
-
-    def name(kind: type) -> None:
-        settings.PROVERS = {"wrong": f"{THESE}.{kind.__name__}"}
-        settings.PROOF_KEYS_DIR = tmp_path
-
-    return name
-
-
 @pytest.mark.parametrize("system", ["groth16", "plonk"])
 def test_a_proof_is_made_and_verifies(proof_keys: Path, system: str) -> None:
     statement = make_statement()
@@ -150,9 +97,9 @@ def test_a_proof_is_made_and_verifies(proof_keys: Path, system: str) -> None:
     assert made.proof["system"] == system
     assert made.verifying_key == made.proof["verifying_key"] == find_prover(system).verifying_key_digest
     assert made.stages.keys() == {"setup", "prove", "verify"}
-    assert all(seconds > 0 for seconds in made.stages.values())
+    assert made.stages["setup"] >= 0  # nothing, where the process has the keys
+    assert min(made.stages["prove"], made.stages["verify"]) > 0
     assert 20 < made.peak_mb < 256
-    assert children() == []
 
 
 def test_keys_are_made_by_the_first_proof(settings: Any, tmp_path: Path) -> None:
@@ -214,7 +161,7 @@ def test_time_is_bounded_and_nothing_stays_behind(use: Any, settings: Any) -> No
 
     assert failure.value.code == "timed_out"
     assert children() == []
-    assert not _is_running("sleep\x00600.25")
+    assert not is_running("sleep\x00600.25")
 
 
 def test_what_a_checkpoint_raises_ends_the_work_at_once(use: Any) -> None:
@@ -232,7 +179,7 @@ def test_what_a_checkpoint_raises_ends_the_work_at_once(use: Any) -> None:
     assert len(calls) == 4
     assert 0.3 < calls[3] - calls[0] < 5
     assert children() == []
-    assert not _is_running("sleep\x00600.25")
+    assert not is_running("sleep\x00600.25")
 
 
 def test_a_killed_parent_leaves_no_prover(use: Any, tmp_path: Path) -> None:
@@ -240,7 +187,7 @@ def test_a_killed_parent_leaves_no_prover(use: Any, tmp_path: Path) -> None:
         "import django; django.setup()\n"
         "from django.conf import settings\n"
         "from pathlib import Path\n"
-        f"settings.PROVERS, settings.PROOF_KEYS_DIR = {{'wrong': '{THESE}.Endless'}}, Path('{tmp_path}')\n"
+        f"settings.PROVERS, settings.PROOF_KEYS_DIR = {{'wrong': '{__name__}.Endless'}}, Path('{tmp_path}')\n"
         "from attestations.proofs.making import make_proof\n"
         "from tests.attestations.proofs.proving import SECRET, make_statement\n"
         "print('started', flush=True)\n"
@@ -248,12 +195,12 @@ def test_a_killed_parent_leaves_no_prover(use: Any, tmp_path: Path) -> None:
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=django_settings.BASE_DIR, env=environment)
-    _wait_until(lambda: _is_running(f"attestations.proofs.child\x00{parent.pid}"))
+    wait_until(lambda: is_running(f"attestations.proofs.child\x00{parent.pid}"))
 
     parent.kill()
     parent.wait()
 
-    _wait_until(lambda: not _is_running(f"attestations.proofs.child\x00{parent.pid}"))
+    wait_until(lambda: not is_running(f"attestations.proofs.child\x00{parent.pid}"))
 
 
 @pytest.mark.parametrize(("kind", "says"), [(Crashing, "signal 6"), (Panicking, "PanicException")])
@@ -311,20 +258,3 @@ def test_the_key_is_in_no_argument_and_no_environment(use: Any, monkeypatch: pyt
 
 def _spellings(secret: int) -> list[str]:
     return [str(secret), f"{secret:x}", f"{secret:X}"]
-
-
-def _is_running(part: str) -> bool:
-    for process in Path("/proc").iterdir():
-        try:
-            if process.name.isdigit() and part in (process / "cmdline").read_text():
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # it has ended meanwhile
-    return False
-
-
-def _wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    ends_by = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends_by
-        time.sleep(0.05)

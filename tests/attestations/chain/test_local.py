@@ -81,7 +81,11 @@ def test_the_state_with_the_most_blocks_is_gone_on_from(
     assert not (folder / "state.damaged").exists()
 
 
-@pytest.mark.parametrize("damage", [b"", b"nothing", gzip.compress(state_of(9))[:-12], gzip.compress(b"[")])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"nothing", gzip.compress(state_of(9))[:-12], gzip.compress(b"[")],
+    ids=["empty", "no gzip", "cut", "no JSON"],
+)
 def test_a_damaged_copy_is_left_alone(folder: Path, damage: bytes) -> None:
     (folder / STATE).write_bytes(state_of(1))
     keep_copy(folder, damage)

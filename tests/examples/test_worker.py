@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,10 +61,17 @@ def wait_until_idle() -> None:
             time.sleep(0.02)
 
 
-def said(process: subprocess.Popen[str]) -> str:
-    """End the worker; everything it printed."""
+def said(process: subprocess.Popen[str], *, until: str = "") -> str:
+    """End the worker, once it has printed a line with `until` in it; everything it printed."""
+    assert process.stdout
+    heard = ""
+    killer = threading.Timer(20, process.kill)  # whatever it fails to say, it ends
+    killer.start()
+    while until not in heard and (line := process.stdout.readline()):
+        heard += line
+    killer.cancel()
     process.terminate()
-    return process.communicate(timeout=20)[0]
+    return heard + process.communicate(timeout=20)[0]
 
 
 def submit(tenant: Tenant, **payload: Any) -> Job:
@@ -116,7 +124,7 @@ def test_a_cancelled_job_is_stopped_in_mid_work(
     cancel_job(job, by="a test")
 
     wait_for(job, "cancelled")
-    assert said(process) == f"{job.pk} cancelled\n"
+    assert said(process, until="cancelled") == f"{job.pk} cancelled\n"
 
 
 def test_a_lost_lease_stops_the_work_and_the_next_job_is_done(start: Start) -> None:

@@ -86,7 +86,7 @@ def test_they_run(api: ApiClient, run_jobs: RunJobs) -> None:
         ({"kind": "test.nothing"}, "/jobs/1/kind"),
         ({"kind": "no kind"}, "/jobs/1/kind"),
         ({**JOB, **PING}, "/jobs/1"),
-        ({**PING, "queue": "proof-publishing"}, "/jobs/1/queue"),
+        ({**PING, "queue": "nobodys"}, "/jobs/1/queue"),
         ({**PING, "workflow_id": "mine-1:attempt-3"}, "/jobs/1/workflow_id"),
         ({**JOB, "priority": 101}, "/jobs/1/priority"),
         ({**JOB, "playload": {}}, "/jobs/1/playload"),

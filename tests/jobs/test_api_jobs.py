@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.models import Event, Job, Tenant, Workflow
+from jobs.queue import handlers
 from jobs.queue.handlers import served_queues
 from jobs.testing import RunJobs
 from tests.conftest import ApiClient
@@ -168,9 +169,10 @@ def test_numbers_of_many_digits_are_kept(api: ApiClient, number: str) -> None:
     assert float(Job.objects.get().payload["a"]) == float(number)
 
 
-def test_a_queue_that_no_handler_uses_is_422(api: ApiClient, settings: Any) -> None:
-    settings.QUEUES = [*settings.QUEUES, "unserved"]
-    body = {"kind": "system.ping", "queue": "unserved"}
+def test_a_queue_that_no_handler_uses_is_422(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {kind: known for kind, known in handlers._handlers.items() if known.queue != "proof-publishing"}
+    monkeypatch.setattr(handlers, "_handlers", others)
+    body = {"kind": "system.ping", "queue": "proof-publishing"}
 
     problem = assert_problem(api.send("post", "/api/jobs", body), 422, "invalid")
     with_id = api.send("post", "/api/jobs", {**body, "workflow_id": "mine-1"})

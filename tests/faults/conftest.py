@@ -172,6 +172,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
         "AFFIDAVIT_DATA_DIR": str(folder),
         "EXTRA_APPS": "tests.faults.kinds",
         "PYTHONPATH": str(ROOT),
+        "LOCAL_CHAIN": "false",  # who wants one says so: it takes seconds to start
     }
     platform = Platform(folder, {**keep, **own})
     platform.env.pop("PYTEST_VERSION", None)

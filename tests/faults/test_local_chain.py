@@ -59,6 +59,11 @@ def has_contract(known: dict[str, str]) -> bool:
     return len(ask(known["CHAIN_RPC_URL"], "eth_getCode", known["CONTRACT_ADDRESS"], "latest") or "") > 2
 
 
+@pytest.fixture(autouse=True)
+def _with_its_chain(platform: Platform) -> None:
+    platform.env["LOCAL_CHAIN"] = "true"
+
+
 def test_a_killed_chain_comes_back_where_it_was_with_its_contract(platform: Platform) -> None:
     platform.start_up()
     known = chain_of(platform)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 
 from attestations.chain.local import FIRST_KEY
+from attestations.chain.local_state import keep_copy
 from tests.attestations.chain.chains import SENDER, Chain
 from tests.faults.books import check_books
 from tests.faults.conftest import Platform, children, eventually
@@ -43,7 +43,7 @@ def prepared(platform: Platform, keys: Path) -> Platform:
     """A migrated platform with short leases, and no chain."""
     for name in ("CHAIN_RPC_URL", "PRIVATE_KEY", "CONTRACT_ADDRESS"):
         platform.env.pop(name, None)
-    platform.env |= {"LEASE_SECONDS": "3", "PROOF_KEYS_DIR": str(keys), "LOCAL_CHAIN": "false"}
+    platform.env |= {"LEASE_SECONDS": "3", "PROOF_KEYS_DIR": str(keys)}
     platform.hold()
     platform.manage("migrate", "-v", "0")
     return platform
@@ -127,8 +127,7 @@ def test_a_publisher_killed_after_sending_sends_no_second_transaction(
 
 
 def test_a_publisher_killed_before_sending_sends_what_it_had_signed(prepared: Platform, chain: Chain) -> None:
-    eventually(chain_is_saved(chain), within=10, what="the chain's state on the disk")
-    saved = (chain.folder / "state.json").read_bytes()
+    saved = bytes.fromhex(chain.ask("anvil_dumpState").removeprefix("0x"))
     prepared.manage("shell", "-v", "0", "-c", SUBMIT)
     start_cluster(prepared, GENERATING)
     publisher = start_cluster(prepared, PUBLISHING)
@@ -143,7 +142,7 @@ def test_a_publisher_killed_before_sending_sends_what_it_had_signed(prepared: Pl
     # What waits in the frozen node's socket dies with it.
     chain.process.kill()
     chain.process.wait()
-    (chain.folder / "state.json").write_bytes(saved)
+    keep_copy(chain.folder, saved)
     again = Chain(chain.folder, chain.port)
     try:
         assert again.ask("eth_getTransactionByHash", signed["transaction_id"]) is None
@@ -153,13 +152,6 @@ def test_a_publisher_killed_before_sending_sends_what_it_had_signed(prepared: Pl
         check_published_once(prepared, again, signed["transaction_id"])
     finally:
         again.stop()
-
-
-def chain_is_saved(chain: Chain) -> Any:
-    """Whether the file of the chain's state was written since now."""
-    now = time.time()
-    state = chain.folder / "state.json"
-    return lambda: state.exists() and state.stat().st_mtime > now
 
 
 def is_storing(platform: Platform) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 from django.test.utils import override_settings
 
 from attestations.chain.deploying import deploy_registry
-from attestations.chain.local import FIRST_KEY, answers, anvil_command, find_anvil
+from attestations.chain.local import answers, anvil_command, find_anvil
 from benchmarks.processes import free_port
+from config.local_chain import FIRST_KEY
 
 START_SECONDS = 20.0
 

@@ -25,8 +25,7 @@ from django.conf import settings
 from attestations.chain.local_state import STATE, keep_copy, replace_file, restore_state
 from attestations.proofs.keys import MANIFEST
 from attestations.proofs.provers import keys_dir
-from config.local_chain import FIRST_KEY as FIRST_KEY
-from config.local_chain import AlreadyRunning, note_chain
+from config.local_chain import FIRST_KEY, AlreadyRunning, note_chain
 from config.processes import end_with_parent
 from jobs.local_services import LocalService, NotServing
 

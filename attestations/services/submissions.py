@@ -62,9 +62,8 @@ def submit(tenant: Tenant, new: NewSubmission, *, actor_id: str) -> tuple[Submis
         raise InvalidInput.at("/sha256_hash", "hash_invalid", "A SHA-256 is 64 lowercase hex digits.")
     _refuse_missing_prover(new.proof_system)
     path = ""
-    if new.picture and not Submission.objects.of_tenant(tenant).live().exclude(image="").filter(
-        sha256_hash=new.sha256_hash
-    ):
+    pictured = Submission.objects.of_tenant(tenant).live().exclude(image="")
+    if new.picture and not pictured.filter(sha256_hash=new.sha256_hash).exists():
         path = store_picture(new.picture, tenant_slug=tenant.slug, sha256_hash=new.sha256_hash)
     try:
         with transaction.atomic():

@@ -14,8 +14,8 @@ import psutil
 import psycopg
 import pytest
 
-from attestations.chain.local import FIRST_KEY
 from attestations.chain.local_state import keep_copy
+from config.local_chain import FIRST_KEY
 from tests.attestations.chain.chains import SENDER, Chain
 from tests.faults.books import check_books
 from tests.faults.conftest import Platform, children, eventually

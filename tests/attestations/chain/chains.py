@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import requests
 
-from attestations.chain.local import FIRST_KEY, answers, anvil_command, find_anvil
+from attestations.chain.local import answers, anvil_command, find_anvil
 from attestations.chain.local_state import restore_state
+from config.local_chain import FIRST_KEY
 from config.processes import end_with_parent
 from jobs.demo.processes import free_port
 

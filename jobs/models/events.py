@@ -11,7 +11,11 @@ from jobs.models.workflows import Workflow
 
 
 class Event(models.Model):
-    """One line of a job's or workflow's story, in the order of `id`."""
+    """One line of a job's or workflow's story, in the order of `id`.
+
+    An id is given under the lock of the workflow's row (of the job's, outside workflows), so that of one story none is
+    seen before those that come before it. Write events by jobs.services.events, or while that row is locked.
+    """
 
     class Type(models.TextChoices):
         PROGRESS = "progress"  # {"progress": 0–100, "message"}
@@ -23,6 +27,11 @@ class Event(models.Model):
         REMINDER_DUE = "reminder_due"  # {"user_id"}
         USER_NOTIFIED = "user_notified"  # {"user_id", "notified_at", "method", "receipt_id"}
         UPSTREAM_ENDED = "upstream_ended"  # {"status", "receipt_id", …}: what an upstream says of a workflow
+        # Of a proof session, as its stream tells them; its log has one line per event, with a `timestamp`.
+        STATUS = "status"  # {"phase", "progress", "step"}
+        TRANSACTION = "transaction"  # {"txHash", "explorerUrl"}
+        COMPLETE = "complete"  # {}: the results are those of its jobs
+        ERROR = "error"  # {"error", "phase", "code"}
 
     # The rows an event speaks of exist when it is written and may go before it: no constraint to check.
     tenant = models.ForeignKey(

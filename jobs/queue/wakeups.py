@@ -1,4 +1,4 @@
-"""Tells those who wait for work that some has come, by NOTIFY, after the commit that brought it.
+"""Tells those who wait for work, or watch it, that something has come, by NOTIFY, after the commit that brought it.
 
 NOTIFY takes a lock at commit that all of PostgreSQL shares, so it never runs in the enqueueing transaction:
 one thread per process sends what has gathered, over a connection of its own. A wake-up that is lost (the
@@ -19,8 +19,12 @@ from django.conf import settings
 from django.db import transaction
 
 from config.longpoll import CHANNEL
+from config.listening import CHANGES
 
 logger = logging.getLogger(__name__)
+
+# A NOTIFY carries 8,000 bytes: so many ids of 32 hex digits, with what parts them.
+IDS_PER_NOTIFY = 240
 
 
 def topic_of(tenant_id: UUID | None, queue: str, *, is_remote: bool) -> str:
@@ -37,22 +41,29 @@ def announce_on_commit(lanes: Iterable[tuple[UUID | None, str, bool]]) -> None:
 
 def announce(topics: Iterable[str]) -> None:
     """Wake whoever waits for these topics, soon, and without making the caller wait."""
-    _announcer().announce(topics)
+    _announcer().announce((CHANNEL, topic) for topic in topics)
+
+
+def announce_changes_on_commit(keys: Iterable[UUID | None]) -> None:
+    """Have those who watch these jobs and workflows look at them once the transaction at hand has committed."""
+    changed = {(CHANGES, key.hex) for key in keys if key}
+    if changed:
+        transaction.on_commit(lambda: _announcer().announce(changed))
 
 
 class Announcer:
-    """Gathers topics and sends them from a thread; what arrives while it sends goes out together next."""
+    """Gathers words for channels and sends them from a thread; what comes while it sends goes out together next."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._topics: set[str] = set()
+        self._words: set[tuple[str, str]] = set()
         self._is_sending = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def announce(self, topics: Iterable[str]) -> None:
+    def announce(self, words: Iterable[tuple[str, str]]) -> None:
         with self._changed:
-            self._topics.update(topics)
+            self._words.update(words)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
                 self._thread.start()
@@ -62,14 +73,14 @@ class Announcer:
 
     def _flush(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._topics and not self._is_sending, timeout=1)
+            self._changed.wait_for(lambda: not self._words and not self._is_sending, timeout=1)
 
     def _run(self) -> None:
         connection: psycopg.Connection[tuple[object, ...]] | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._topics)
-                topics, self._topics, self._is_sending = sorted(self._topics), set(), True
+                self._changed.wait_for(lambda: self._words)
+                words, self._words, self._is_sending = self._words, set(), True
             try:
                 if connection is None or connection.closed:
                     connection = psycopg.connect(
@@ -78,8 +89,10 @@ class Announcer:
                         application_name="affidavit announcer",
                         **settings.DATABASE_PATIENCE,
                     )
+                payloads = _payloads(words)
                 connection.execute(
-                    "SELECT pg_notify(%s, topic) FROM unnest(%s::text[]) AS topic", [CHANNEL, topics]
+                    "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS n(channel, payload)",
+                    [[channel for channel, _ in payloads], [payload for _, payload in payloads]],
                 )
             except psycopg.Error:
                 # Nothing is lost: everyone who waits looks once a second.
@@ -88,6 +101,14 @@ class Announcer:
             with self._changed:
                 self._is_sending = False
                 self._changed.notify_all()
+
+
+def _payloads(words: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What is sent: each topic by itself, and ids of what has changed as many together as a NOTIFY carries."""
+    changed = [word for channel, word in words if channel == CHANGES]
+    topics = [(channel, word) for channel, word in words if channel != CHANGES]
+    starts = range(0, len(changed), IDS_PER_NOTIFY)
+    return topics + [(CHANGES, " ".join(changed[start : start + IDS_PER_NOTIFY])) for start in starts]
 
 
 _instance: Announcer | None = None

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
+
+from django.db import transaction
 
 from jobs.hygiene.sanitizer import sanitize_base64
-from jobs.models import Event, Job, Workflow
+from jobs.models import Job, Workflow
+from jobs.queue.wakeups import announce_changes_on_commit
+from jobs.statements import batch, run
 
 
 def record_event(subject: Job | Workflow, type_: str, data: dict[str, Any]) -> None:
-    """Add a line to the story of a job (and of its workflow), or of a workflow alone."""
+    """Add a line to the story of a job (and of its workflow), or of a workflow alone.
+
+    Locks the workflow's row, or that of a job outside workflows, until the transaction at hand ends.
+    """
     is_job = isinstance(subject, Job)
-    Event.objects.create(
-        tenant_id=subject.tenant_id,
-        job_id=subject.pk if is_job else None,
-        workflow_id=subject.workflow_id if is_job else subject.pk,
-        type=type_,
-        data=sanitize_base64(data),
+    job_id = subject.pk if is_job else None
+    workflow_id = subject.workflow_id if is_job else subject.pk
+    with transaction.atomic():
+        run(
+            "record_events",
+            {
+                "tenant": subject.tenant_id,
+                "job": job_id,
+                "workflow": workflow_id,
+                "events": batch([{"type": type_, "data": sanitize_base64(data)}]),
+            },
+        )
+        announce_changes_on_commit([job_id, workflow_id])
+
+
+def record_of_attempt(job_id: UUID, attempt: int, events: Sequence[tuple[str, dict[str, Any]]]) -> bool:
+    """Add lines to the story of a job that runs in-house; False, with nothing added, when that attempt is over.
+
+    The lines are stored as they are given, in one statement that is a transaction of its own: the caller sanitises.
+    """
+    rows = run(
+        "record_of_attempt",
+        {
+            "job": job_id,
+            "attempt": attempt,
+            "events": batch([{"type": type_, "data": data} for type_, data in events]),
+        },
     )
+    if rows:
+        announce_changes_on_commit([job_id, rows[0].workflow_id])
+    return bool(rows)

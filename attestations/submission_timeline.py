@@ -1,9 +1,14 @@
-"""What a submission tells of the timeline of its workflow: its review, its transactions, and its end."""
+"""What a submission tells of the timeline of its workflow: its review, its transactions, and its end.
+
+Of a proof session's its transactions are told.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+
+from django.db.models import QuerySet
 
 from attestations.chain.explorers import explorer_url
 from attestations.models import ChainTransaction, Submission
@@ -40,8 +45,14 @@ def tell_of_submission(workflow: Workflow) -> Iterator[Moment]:
                 "reason": submission.decision_reason,
             },
         )
-    yield from _of_transactions(submission)
+    yield from _of_transactions(ChainTransaction.objects.filter(submission=submission))
     yield from _end(submission, workflow)
+
+
+def tell_of_session(workflow: Workflow) -> Iterator[Moment]:
+    """Each transaction that was signed for a proof session."""
+    if workflow.kind == Workflow.Kind.PROOF:
+        yield from _of_transactions(ChainTransaction.objects.filter(workflow=workflow))
 
 
 def _submitted(submission: Submission) -> Moment:
@@ -58,10 +69,10 @@ def _submitted(submission: Submission) -> Moment:
     )
 
 
-def _of_transactions(submission: Submission) -> Iterator[Moment]:
-    rows = list(submission.transactions.defer("raw").order_by("-id")[: SOURCE_ROWS_MAX + 1])
+def _of_transactions(sent: QuerySet[ChainTransaction]) -> Iterator[Moment]:
+    rows = list(sent.defer("raw").order_by("-id")[: SOURCE_ROWS_MAX + 1])
     if len(rows) > SOURCE_ROWS_MAX:
-        yield left_out("transactions", submission.transactions.count() - SOURCE_ROWS_MAX)
+        yield left_out("transactions", sent.count() - SOURCE_ROWS_MAX)
     for row in rows[:SOURCE_ROWS_MAX]:
         known = {"transaction_id": row.transaction_id, "chain_id": row.chain_id, "nonce": row.nonce}
         yield Moment(

@@ -10,7 +10,8 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from attestations.models import Attestation, ChainTransaction, Submission
+from attestations.models import Attestation, ChainTransaction, ProofSession, Submission
+from attestations.sessions.starting import start_session
 from jobs.ids import uuid7
 from jobs.models import ApiKey, Cluster, Collection, Event, Job, ProblemAlert, Queue, Tenant, Worker, Workflow
 from jobs.queue.claim import claim_in_house, claim_remote
@@ -264,10 +265,15 @@ def make_submission(tenant: Tenant, **fields: Any) -> Submission:
     return Submission.objects.create(tenant=tenant, **fields)
 
 
-def make_transaction(submission: Submission, **fields: Any) -> ChainTransaction:
-    """A transaction that was signed for a submission, and waits for its block unless said otherwise."""
+def make_transaction(submission: Submission | None = None, **fields: Any) -> ChainTransaction:
+    """A transaction that was signed, and waits for its block unless said otherwise: for a submission when given, for a
+    proof session's workflow when that is, else by hand.
+    """
     number = next(_count)
+    of = submission or fields.get("workflow")
     fields = {
+        "tenant": of.tenant if of else None,
+        "sha256_hash": submission.sha256_hash if submission else f"{number:064x}",
         "chain_id": 31337,
         "sender": "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
         "nonce": number,
@@ -280,3 +286,9 @@ def make_transaction(submission: Submission, **fields: Any) -> ChainTransaction:
     }
     transaction: ChainTransaction = ChainTransaction.objects.create(submission=submission, **fields)
     return transaction
+
+
+def make_session(tenant: Tenant, proof_type: str = "groth16", *, session_id: str = "") -> ProofSession:
+    """A proof session that waits for a worker, with its three jobs."""
+    name = session_id or f"session-{next(_count)}"
+    return start_session(tenant, name, proof_type, actor_id="alice")[0]

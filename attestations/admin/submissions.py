@@ -174,7 +174,7 @@ JOB_DEFERRED = ("payload", "original_payload", "ctx", "result")
 def named_by(hexadecimal: str) -> list[Any]:
     """The submissions of this hash, or for which a transaction of this id was signed: each has an index."""
     hashed = Submission.objects.filter(sha256_hash=hexadecimal).values_list("pk", flat=True)
-    sent = ChainTransaction.objects.filter(transaction_id=f"0x{hexadecimal}")
+    sent = ChainTransaction.objects.filter(transaction_id=f"0x{hexadecimal}", submission__isnull=False)
     return [*hashed[:NAMESAKES_MAX], *sent.values_list("submission", flat=True)]
 
 

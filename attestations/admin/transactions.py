@@ -1,7 +1,8 @@
-"""Transactions: what was signed and sent for submissions, and what became of it."""
+"""Transactions: what was signed and sent for submissions, for proof sessions or by hand, and what became of it."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import admin
@@ -16,9 +17,11 @@ from attestations.models import ChainTransaction, Submission
 from jobs.admin.displays import badge, copyable, link, moment, page_url, titled
 from jobs.admin.filters import CreatedFilter
 from jobs.admin.records import RecordAdmin
-from jobs.admin.searches import as_uuid, newest
+from jobs.admin.searches import as_uuid, named_workflows, newest
 
+HASH = re.compile(r"[0-9a-fA-F]{64}")
 SHOWN_MAX = 50  # of one submission
+WORKFLOW_DEFERRED = ("miniapp_req", "data", "outputs", "retry_execution_data", "error")
 
 
 @admin.register(ChainTransaction)
@@ -26,20 +29,21 @@ class ChainTransactionAdmin(RecordAdmin):
     list_display = ["what", "state", "of", "place", "number", "fee", "gas", "created"]
     list_display_links = ["what"]
     list_filter = ["status", CreatedFilter]
-    list_deferred = ("raw", "submission__proof_json")
+    list_deferred = ("raw", "submission__proof_json", *(f"workflow__{name}" for name in WORKFLOW_DEFERRED))
     search_fields = ["transaction_id"]
-    search_help_text = "Transaction, submission, hash, sender"
+    search_help_text = "Transaction, submission, workflow, hash, sender"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChainTransaction]:
         rows: QuerySet[ChainTransaction] = super().get_queryset(request)
-        return rows.select_related("submission")
+        return rows.select_related("submission", "workflow")
 
     def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         if key := as_uuid(term):
-            return rows.filter(submission=key)
-        mine = Submission.objects.filter(sha256_hash=term.lower())
-        if keys := list(mine.values_list("pk", flat=True)):
-            return rows.filter(submission__in=keys)
+            return rows.filter(Q(submission=key) | Q(workflow=key))
+        if HASH.fullmatch(term):
+            return rows.filter(sha256_hash=term.lower())
+        if keys := named_workflows(term):
+            return rows.filter(workflow__in=keys)
         return newest(rows).filter(Q(transaction_id__startswith=term.lower()) | Q(sender__iexact=term))
 
     @admin.display(description="Transaction")
@@ -50,9 +54,9 @@ class ChainTransactionAdmin(RecordAdmin):
     def state(self, transaction: ChainTransaction) -> SafeString:
         return badge(transaction.status)
 
-    @admin.display(description="Of")
-    def of(self, transaction: ChainTransaction) -> SafeString | None:
-        return link(transaction.submission)
+    @admin.display(description="Of", empty_value="by hand")
+    def of(self, transaction: ChainTransaction) -> SafeString | str | None:
+        return link(transaction.submission) or _session(transaction)
 
     @admin.display(description="Chain")
     def place(self, transaction: ChainTransaction) -> str:
@@ -92,6 +96,8 @@ def facts_of(transaction: ChainTransaction) -> list[tuple[str, Any]]:
         ("Transaction", copyable(transaction.transaction_id)),
         ("See it", transaction_cell(transaction.chain_id, transaction.transaction_id) if is_shown else None),
         ("Submission", link(transaction.submission)),
+        ("Session", _session(transaction)),
+        ("SHA-256", copyable(transaction.sha256_hash)),
         ("Chain", transaction.chain_id),
         ("Sender", copyable(transaction.sender)),
         ("Contract", copyable(transaction.contract_address)),
@@ -130,6 +136,11 @@ def transaction_cell(chain_id: int | None, transaction_id: str) -> SafeString | 
         return None
     shown = {"url": explorer_url(chain_id, transaction_id), "short": f"{transaction_id[:10]}…"}
     return render_to_string("admin/attestations/submission/transaction.html", shown)
+
+
+def _session(transaction: ChainTransaction) -> SafeString | str | None:
+    """The workflow of its proof session; its key alone where that is forgotten."""
+    return link(transaction.workflow) or (str(transaction.workflow_id) if transaction.workflow_id else None)
 
 
 def _fee(wei: int) -> str:

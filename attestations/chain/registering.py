@@ -1,4 +1,4 @@
-"""Has the contract record a submission's digest, once, whatever has happened to earlier attempts.
+"""Has the contract record a digest, once, whatever has happened to earlier attempts.
 
 The chain is asked first. What is signed is stored before it leaves, so that an attempt that follows a crash finds it:
 by its receipt, by sending the very same bytes again, or by the contract's event.
@@ -14,13 +14,13 @@ from typing import Any
 
 from django.conf import settings
 
-from attestations.chain.client import Receipt, open_registry
+from attestations.chain.client import Receipt, Registry, open_registry
 from attestations.chain.errors import ChainUnavailable
 from attestations.chain.explorers import explorer_url
-from attestations.chain.sending import Sending
+from attestations.chain.purposes import Purpose
+from attestations.chain.sending import Sending, Sent
 from attestations.chain.transactions import Status, drop_others, end
 from attestations.chain.wanted import Wanted
-from attestations.models import Submission
 from attestations.proofs.protocol import Statement
 
 POLL_SECONDS = 1.5
@@ -46,7 +46,7 @@ class Reverted(ChainUnavailable):
 
 
 def register(
-    submission: Submission,
+    purpose: Purpose,
     statement: Statement,
     proof: dict[str, Any],
     *,
@@ -54,35 +54,55 @@ def register(
     stage: Callable[[str, float], None],
     checkpoint: Callable[[], None],
 ) -> Registration:
-    """Return the registration of the submission's digest: made now, or found.
+    """Return the registration of the purpose's digest: made now, or found.
 
     `stage` is told the seconds of "send" and "confirm"; `checkpoint` is called before anything is sent and once a
     second while waiting, and may raise. Must not be called in a transaction. Raises ChainNotConfigured, ChainRefused,
     ChainUnavailable.
     """
-    wanted = Wanted(open_registry(contract_address), submission, statement, proof)
-    wanted.refuse_misfit()
-    sending = Sending(wanted, checkpoint)
+    registering = Registering(open_registry(contract_address), purpose, statement, proof, checkpoint)
+    registering.refuse_misfit()
     with _timed("send", stage):
-        sending.ensure_sent()
+        registering.send()
     with _timed("confirm", stage):
-        return _Waiting(wanted, sending, checkpoint).wait()
+        return registering.wait(settings.CHAIN_RECEIPT_SECONDS)
 
 
-class _Waiting:
-    """Watches what was sent until the chain has confirmed it."""
+class Registering:
+    """One digest on its way: checked, sent, and waited for. Several may be sent before the first is waited for."""
 
     # The last one seen.
     receipt: Receipt | None = None
+    # For how long it is waited for.
+    seconds = 0
 
-    def __init__(self, wanted: Wanted, sending: Sending, checkpoint: Callable[[], None]) -> None:
-        self.wanted, self.node = wanted, wanted.node
-        self.sending, self.checkpoint = sending, checkpoint
+    def __init__(
+        self,
+        registry: Registry,
+        purpose: Purpose,
+        statement: Statement,
+        proof: dict[str, Any],
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self.wanted, self.node = Wanted(registry, purpose, statement, proof), registry.node
+        self.sending, self.checkpoint = Sending(self.wanted, checkpoint), checkpoint
 
-    def wait(self) -> Registration:
-        """Return what the chain has confirmed. Raises ChainRefused, and ChainUnavailable when it takes too long."""
-        deadline = time.monotonic() + settings.CHAIN_RECEIPT_SECONDS
+    def refuse_misfit(self) -> None:
+        """Raise ChainRefused where this key or contract can't publish this proof."""
+        self.wanted.refuse_misfit()
+
+    def send(self) -> Sent | None:
+        """Have a transaction handed to the node; None where one is in a block already, or the digest recorded."""
+        return self.sending.ensure_sent()
+
+    def wait(self, seconds: int, *, since: float | None = None) -> Registration:
+        """Return what the chain has confirmed. Raises ChainRefused, and ChainUnavailable when it takes longer.
+
+        The seconds count from `since` (of the monotonic clock), where they have begun before.
+        """
+        self.seconds = seconds
         checked = time.monotonic()
+        deadline = (checked if since is None else since) + seconds
         while True:
             try:
                 if registration := self.look():
@@ -161,12 +181,12 @@ class _Waiting:
         )
 
     def why_late(self) -> str:
-        seconds = settings.CHAIN_RECEIPT_SECONDS
+        within = f"within {self.seconds} seconds"
         if self.receipt:
-            return f"The transaction has not had {settings.CHAIN_CONFIRMATIONS} confirmations within {seconds} seconds."
+            return f"The transaction has not had {settings.CHAIN_CONFIRMATIONS} confirmations {within}."
         if self.sending.hindrance:
             return str(self.sending.hindrance)
-        return f"No block has taken the transaction within {seconds} seconds."
+        return f"No block has taken the transaction {within}."
 
 
 @contextmanager

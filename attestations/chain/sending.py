@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.utils import timezone
 from attestations.chain.client import Call
 from attestations.chain.errors import ChainRefused, ChainUnavailable
 from attestations.chain.fees import GWEI, Fees, beating, in_gwei
+from attestations.chain.purposes import Purpose
 from attestations.chain.rpc import NodeSaysNo
 from attestations.chain.transactions import (
     NonceGone,
@@ -31,6 +33,14 @@ logger = logging.getLogger(__name__)
 SEND_TRIES = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A transaction that the node was given: signed now, or left by an earlier attempt."""
+
+    row: ChainTransaction
+    is_new: bool
+
+
 class Sending:
     """How one attempt gets its transaction to the node."""
 
@@ -41,22 +51,22 @@ class Sending:
         self.wanted, self.node = wanted, wanted.node
         self.checkpoint = checkpoint
 
-    def ensure_sent(self) -> None:
-        """Leave with the digest recorded for us, a transaction of ours in a block, or one handed to the node."""
+    def ensure_sent(self) -> Sent | None:
+        """Leave with a transaction handed to the node; None with one in a block, or the digest recorded for us."""
         for _ in range(SEND_TRIES):
             if self.wanted.own_record() or self.wanted.found():
-                return
+                return None
             try:
                 row, is_new = self._next_to_send()
             except ChainRefused:
                 # Between the question and the estimate our own may have been mined.
                 if self.wanted.own_record():
-                    return
+                    return None
                 raise
             except NonceGone:
                 continue
             if self._hand_over(row, is_new=is_new):
-                return
+                return Sent(row, is_new)
         raise ChainUnavailable("Another publisher uses up the key's nonces.")
 
     # --- What to send ------------------------------------------------------------------------------
@@ -76,11 +86,11 @@ class Sending:
             return pending, False
 
     def _pending(self) -> ChainTransaction | None:
-        """This submission's; those of earlier ones of its hash are abandoned, and their nonces taken as any other's."""
+        """One of this purpose; those of the digest that were given up hold their nonces no more than any others."""
         for row in self.wanted.rows():
             if (
                 row.status == Status.PENDING
-                and row.submission_id == self.wanted.submission.pk
+                and Purpose.of_row(row) == self.wanted.purpose
                 and row.sender == self.node.sender
             ):
                 return row
@@ -92,7 +102,7 @@ class Sending:
         counts = self.node.transaction_counts()
         self.checkpoint()
         return store_new(
-            self.wanted.submission,
+            self.wanted.purpose,
             call,
             signer=self.node.account,
             chain_id=self.node.chain_id,

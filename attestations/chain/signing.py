@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from hexbytes import HexBytes
 
 from attestations.chain.fees import Fees
 from attestations.chain.recursion import restore_recursion_limit
@@ -37,3 +39,8 @@ def sign(
     }
     signed = signer.sign_transaction(fields | ({"to": to} if to else {}))
     return Signed(signed.hash.to_0x_hex(), signed.raw_transaction.to_0x_hex())
+
+
+def gas_of(raw: str) -> int:
+    """The most gas that a signed transaction (0x and hex) may take."""
+    return int(TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["gas"])

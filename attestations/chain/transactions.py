@@ -11,22 +11,19 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from eth_account.signers.local import LocalAccount
 
 from attestations.chain.client import Call, Receipt
 from attestations.chain.errors import ChainUnavailable
 from attestations.chain.fees import GWEI, Fees, beating
+from attestations.chain.purposes import ABANDONED, Purpose
 from attestations.chain.signing import sign
-from attestations.models import ChainTransaction, Submission
+from attestations.models import ChainTransaction
 from jobs.statements import lock_number
 
 Status = ChainTransaction.Status
-# Nobody publishes a submission that has ended, nor, until somebody asks for it, one whose publishing was skipped.
-ABANDONED = Q(submission__status__in=[Submission.Status.COMPLETE, Submission.Status.REJECTED]) | ~Q(
-    submission__skipped_reason=""
-)
 
 
 class NonceGone(Exception):
@@ -34,7 +31,7 @@ class NonceGone(Exception):
 
 
 def store_new(
-    submission: Submission,
+    purpose: Purpose,
     call: Call,
     *,
     signer: LocalAccount,
@@ -45,7 +42,7 @@ def store_new(
 ) -> ChainTransaction:
     """Take the lowest free nonce, sign and store; `counts` of the chain's were read before (mined, with waiting).
 
-    A nonce whose submission is abandoned is taken again, with fees that replace what may still wait there: otherwise
+    A nonce whose transaction is abandoned is taken again, with fees that replace what may still wait there: otherwise
     everything behind it would wait, too.
     """
     with transaction.atomic(durable=True):
@@ -53,8 +50,8 @@ def store_new(
         nonce, abandoned = _free_nonce(chain_id, signer.address, *counts)
         for row in abandoned:
             fees = _beating_if_allowed(fees, fees_of(row))
-            end(row, Status.DROPPED, error="Nobody publishes its submission; the nonce is another's now.")
-        return _store(submission, call, signer=signer, chain_id=chain_id, nonce=nonce, gas=gas, fees=fees)
+            end(row, Status.DROPPED, error="Nobody wants it any more; the nonce is another's now.")
+        return _store(purpose, call, signer=signer, chain_id=chain_id, nonce=nonce, gas=gas, fees=fees)
 
 
 def store_replacement(
@@ -66,7 +63,7 @@ def store_replacement(
         if not ChainTransaction.objects.filter(pk=stale.pk, status=Status.PENDING).exists():
             raise NonceGone
         return _store(
-            stale.submission,
+            Purpose.of_row(stale),
             call,
             signer=signer,
             chain_id=stale.chain_id,
@@ -76,15 +73,15 @@ def store_replacement(
         )
 
 
-def sent_for(submission: Submission, *, chain_id: int, contract_address: str) -> list[ChainTransaction]:
-    """All that was signed for a contract to record the submission's digest, the newest first.
+def sent_for(purpose: Purpose, *, chain_id: int, contract_address: str) -> list[ChainTransaction]:
+    """All that was signed for a contract to record the digest for this tenant, the newest first.
 
-    Those of earlier submissions of the same hash, too: one that was rejected may have been mined all the same.
+    Those for others than this submission or session, too: one that was given up may have been mined all the same.
     """
     return list(
         ChainTransaction.objects.filter(
-            submission__tenant=submission.tenant_id,
-            submission__sha256_hash=submission.sha256_hash,
+            tenant=purpose.tenant_id,
+            sha256_hash=purpose.sha256_hash,
             chain_id=chain_id,
             contract_address=contract_address,
         ).order_by("-id")
@@ -164,7 +161,7 @@ def _first_beyond(start: int, held: Iterable[int]) -> int:
 
 
 def _store(
-    submission: Submission,
+    purpose: Purpose,
     call: Call,
     *,
     signer: LocalAccount,
@@ -179,7 +176,7 @@ def _store(
     row, _ = ChainTransaction.objects.update_or_create(
         transaction_id=signed.transaction_id,
         defaults={
-            "submission": submission,
+            **purpose.columns,
             "chain_id": chain_id,
             "sender": signer.address,
             "nonce": nonce,

@@ -1,4 +1,4 @@
-"""What a submission wants of the contract, and what the chain has of it already."""
+"""What is wanted of the contract for a digest, and what the chain has of it already."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from django.conf import settings
 from attestations.canonical import digest_of
 from attestations.chain.client import Call, Receipt, Record, Registry
 from attestations.chain.errors import ChainRefused, ChainUnavailable
+from attestations.chain.purposes import Purpose
 from attestations.chain.transactions import Status, sent_for
-from attestations.models import ChainTransaction, Submission
+from attestations.models import ChainTransaction
 from attestations.proofs.groth16 import calldata_of
 from attestations.proofs.protocol import ProofFailed, Statement
 from attestations.proofs.provers import find_prover
 
 
 class Wanted:
-    """The record of a submission's digest. Every method asks the chain anew, and raises ChainUnavailable."""
+    """The record of a digest. Every method asks the chain anew, and raises ChainUnavailable."""
 
     def __init__(
-        self, registry: Registry, submission: Submission, statement: Statement, proof: dict[str, Any]
+        self, registry: Registry, purpose: Purpose, statement: Statement, proof: dict[str, Any]
     ) -> None:
         self.registry, self.node = registry, registry.node
-        self.submission, self.statement, self.proof = submission, statement, proof
+        self.purpose, self.statement, self.proof = purpose, statement, proof
         self._events: dict[Record, str] = {}
 
     @property
@@ -68,7 +69,7 @@ class Wanted:
 
     def rows(self) -> list[ChainTransaction]:
         """All that was ever signed for it, the newest first."""
-        return sent_for(self.submission, chain_id=self.node.chain_id, contract_address=self.registry.address)
+        return sent_for(self.purpose, chain_id=self.node.chain_id, contract_address=self.registry.address)
 
     def own_record(self) -> Record | None:
         """The digest's record when it is ours, None when there is none; ChainRefused when it is somebody else's."""

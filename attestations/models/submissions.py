@@ -208,7 +208,8 @@ class CreatorKey(models.Model):
 class ChainTransaction(models.Model):
     """A signed transaction, stored before it is first sent, so that one sent before a crash is found again.
 
-    A replacement with higher fees is a row of its own with the same nonce: the chain takes one of them at most.
+    A replacement with higher fees is a row of its own with the same nonce: the chain takes one of them at most. It is
+    for a submission, for a proof session (its workflow), or for neither, where somebody runs the program by hand.
     """
 
     class Status(models.TextChoices):
@@ -217,7 +218,23 @@ class ChainTransaction(models.Model):
         REVERTED = "reverted"  # in a block, refused by the contract
         DROPPED = "dropped"  # another with its nonce was mined, or nobody wants it any more
 
-    submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="transactions")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    submission = models.ForeignKey(
+        Submission, on_delete=models.PROTECT, null=True, blank=True, related_name="transactions"
+    )
+    # No database constraint: a session is forgotten in time, what was paid for it is not.
+    workflow = models.ForeignKey(
+        Workflow,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="transactions",
+    )
+    sha256_hash = models.CharField(max_length=64, help_text="The digest that it has recorded, 64 hex digits.")
     chain_id = models.PositiveBigIntegerField()
     sender = models.CharField(max_length=42)
     nonce = models.PositiveBigIntegerField()
@@ -243,11 +260,27 @@ class ChainTransaction(models.Model):
                 fields=["chain_id", "sender", "nonce"],
                 condition=models.Q(status="pending"),
             ),
+            models.Index(name="transaction_of_digest", fields=["sha256_hash", "tenant"]),
+            models.Index(
+                name="transaction_of_workflow",
+                fields=["workflow"],
+                condition=models.Q(workflow__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
                 name="transaction_status_known",
                 condition=models.Q(status__in=["pending", "mined", "reverted", "dropped"]),
+            ),
+            models.CheckConstraint(
+                name="transaction_hash_is_sha256",
+                condition=models.Q(sha256_hash__regex=r"^[0-9a-f]{64}$"),
+            ),
+            models.CheckConstraint(
+                name="transaction_of_one_purpose",
+                condition=models.Q(submission__isnull=False, workflow__isnull=True, tenant__isnull=False)
+                | models.Q(submission__isnull=True, workflow__isnull=False, tenant__isnull=False)
+                | models.Q(submission__isnull=True, workflow__isnull=True, tenant__isnull=True),
             ),
         ]
 

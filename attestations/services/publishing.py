@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from attestations.chain.configuration import submitter_address
 from attestations.chain.errors import ChainNotConfigured, ChainRefused, ChainUnavailable
+from attestations.chain.purposes import Purpose
 from attestations.models import Submission
 from attestations.proofs.making import is_valid
 from attestations.proofs.protocol import ProofFailed, Statement
@@ -86,7 +87,7 @@ def _register(
 
     try:
         registration = register(
-            submission,
+            Purpose.of_submission(submission),
             statement,
             proof,
             contract_address=contract_address,

@@ -1,4 +1,4 @@
-"""Looks after what was signed for submissions that are over: a transaction may be mined after everybody gave it up.
+"""Looks after what was signed for work that is over: a transaction may be mined after everybody gave it up.
 
 The network never happens in a transaction here: each row that is decided is noted by itself, and so whoever is
 interrupted loses nothing.
@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from attestations.chain.errors import ChainNotConfigured, ChainUnavailable
+from attestations.chain.purposes import OVER
 from attestations.models import ChainTransaction, Submission
 from jobs.queue.handlers import TryAgain
 
@@ -28,9 +29,9 @@ Status = ChainTransaction.Status
 
 
 def reconcile_transactions(*, checkpoint: Callable[[], None]) -> dict[str, int]:
-    """Note what became of the oldest transactions of submissions that are over; how many, and what they had rejected.
+    """Note what became of the oldest transactions of work that is over; how many, and those of the rejected mined.
 
-    Does nothing where no chain is configured, and leaves alone what was signed for another chain or by another key.
+    That work is submissions, sessions, and what is done by hand. Does nothing where no chain is configured, and leaves alone what was signed for another chain or by another key.
     `checkpoint` is called before each question, and may raise. Raises TryAgain `chain_unavailable`.
     """
     try:
@@ -43,10 +44,7 @@ def reconcile_transactions(*, checkpoint: Callable[[], None]) -> dict[str, int]:
 
 
 def _given_up() -> QuerySet[ChainTransaction]:
-    final = [Submission.Status.COMPLETE, Submission.Status.REJECTED]
-    rows: QuerySet[ChainTransaction] = ChainTransaction.objects.filter(
-        status=Status.PENDING, submission__status__in=final
-    )
+    rows: QuerySet[ChainTransaction] = ChainTransaction.objects.filter(OVER, status=Status.PENDING)
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,14 @@ from django.conf import settings
 from django.test import override_settings
 
 from attestations.chain.client import Registry, open_registry
-from attestations.chain.deploying import deploy_registry
+from attestations.chain.purposes import Purpose
 from attestations.chain.registering import Registration, register
 from attestations.models import Submission
-from tests.attestations.chain.chains import Chain, running_anvil
+from tests.attestations.chain.chains import Chain
 from tests.attestations.chain.proving import Proved, prove
 from tests.factories import make_submission, make_tenant
 
 Publish = Callable[..., Registration]
-
-
-@pytest.fixture(scope="session")
-def anvil(tmp_path_factory: pytest.TempPathFactory, session_proof_keys: Path) -> Iterator[Chain]:
-    """One node for all tests, with a registry."""
-    with running_anvil(tmp_path_factory.mktemp("chain")) as chain, override_settings(**chain.settings):
-        with override_settings(PROOF_KEYS_DIR=session_proof_keys):
-            chain.contract_address = deploy_registry().address
-        yield chain
-
-
-@pytest.fixture
-def chain(anvil: Chain, proof_keys: Path, settings: Any) -> Iterator[Chain]:
-    """The node, configured, with an empty registry; blocks come by themselves."""
-    for name, value in anvil.settings.items():
-        setattr(settings, name, value)
-    settings.CONTRACT_ADDRESS = anvil.contract_address
-    before = anvil.ask("evm_snapshot")
-    anvil.ask("anvil_setNextBlockBaseFeePerGas", hex(10**9))
-    anvil.mine()
-    yield anvil
-    anvil.ask("anvil_dropAllTransactions")
-    anvil.ask("evm_revert", before)
-    anvil.ask("evm_setAutomine", True)
 
 
 @pytest.fixture
@@ -83,7 +59,7 @@ def publish(chain: Chain, proved: Proved) -> Publish:
 
     def run(submission: Submission, what: Proved = proved, **fields: Any) -> Registration:
         return register(
-            submission,
+            Purpose.of_submission(submission),
             what.statement,
             what.proof,
             **{

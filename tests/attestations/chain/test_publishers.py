@@ -24,6 +24,7 @@ KILLED_PUBLISHER = """
 import json, os, signal, sys
 import django
 django.setup()
+from attestations.chain.purposes import Purpose
 from attestations.chain.registering import register
 from attestations.models import Submission
 from attestations.proofs.protocol import Statement
@@ -32,7 +33,7 @@ moment, calls = sys.argv[2], iter(range(1, 100))
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 submission = Submission.objects.get(pk=sys.argv[1])
 register(
-    submission,
+    Purpose.of_submission(submission),
     Statement(
         commitment=int(submission.commitment, 16),
         digest=bytes.fromhex(submission.sha256_hash),

@@ -11,6 +11,7 @@ from eth_account import Account
 from attestations.chain.client import Node, Registry
 from attestations.chain.errors import ChainRefused, ChainUnavailable
 from attestations.chain.fees import Fees
+from attestations.chain.purposes import Purpose
 from attestations.chain.registering import register
 from attestations.chain.signing import sign
 from attestations.models import ChainTransaction, Submission
@@ -501,7 +502,7 @@ def test_an_inner_transaction_is_a_mistake_of_ours(chain: Chain, proved: Proved,
     """The network never happens inside one, and what is signed must be committed before it is sent."""
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         register(
-            make_published(proved),
+            Purpose.of_submission(make_published(proved)),
             proved.statement,
             proved.proof,
             contract_address=chain.contract_address,

@@ -71,9 +71,9 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> bool:
 
 def _answer(order: dict[str, Any]) -> dict[str, Any]:
     try:
-        _bound_memory(None)
+        bound_memory(None)
         prover = load_prover(order["prover"], Path(order["keys"]))
-        _bound_memory(order["memory_mb"] * 1_048_576)
+        bound_memory(order["memory_mb"] * 1_048_576)
         return {"made": _make(prover, _statement_of(order), int(order["secret"], 16))}
     except ProofFailed as error:
         return _failed(error.code, str(error))
@@ -85,14 +85,14 @@ def _answer(order: dict[str, Any]) -> dict[str, Any]:
         return _failed("out_of_memory", "")
     except BaseException as error:  # a Rust panic is no Exception
         # Its text may hold numbers of the witness, its kind may not.
-        return _failed("prover_failed", f"{type(error).__name__} in {_place_of(error)}")
+        return _failed("prover_failed", f"{type(error).__name__} in {place_of(error)}")
 
 
 def _failed(code: str, detail: str) -> dict[str, Any]:
     return {"failed": {"code": code, "detail": detail}}
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """File and line where it was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -110,7 +110,7 @@ def _statement_of(order: dict[str, Any]) -> Statement:
     )
 
 
-def _bound_memory(limit: int | None) -> None:
+def bound_memory(limit: int | None) -> None:
     """Limit what is written to, heap and anonymous maps: threads reserve far more addresses than they ever use.
 
     Lifted for imports, so that whatever fails under it has failed for want of memory.
@@ -135,7 +135,7 @@ def _make(prover: Prover, statement: Statement, secret: int) -> dict[str, Any]:
     return {
         "proof": encoded,
         "stages": stages,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
         "verifying_key": prover.verifying_key_digest,
     }
 
@@ -147,7 +147,7 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
     stages[name] = round(time.perf_counter() - began, 4)
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """The most memory held since the process began.
 
     What getrusage says counts the parent's too, where there is no /proc to ask.

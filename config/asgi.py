@@ -1,15 +1,19 @@
 """ASGI entry point: the whole platform on one port.
 
-Requests are read on the event loop and run on a few threads (`config.bridge`). A long poll waits on the loop,
-with neither thread nor connection (`config.longpoll`).
+Requests are read on the event loop and run on a few threads (`config.bridge`). A long poll (`config.longpoll`) and
+a stream (`config.broadcasting`) wait on the loop, with neither thread nor connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 import time
 from importlib import import_module
+from types import FrameType
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
@@ -19,13 +23,19 @@ _handler = get_wsgi_application()
 from django.conf import settings  # noqa: E402  needs the settings module's name
 from django.http import HttpResponseBase  # noqa: E402
 
-from config.bridge import Body, Bridge, Message, Receive, Send, body_message, make_environ  # noqa: E402
+from config import broadcasting  # noqa: E402
+from config.bridge import Body, Bridge, Message, Receive, Send, answer_messages, body_message, make_environ  # noqa: E402
+from config.listening import Listener  # noqa: E402
 from config.longpoll import HIDDEN_HEADERS, Hub, asked_again  # noqa: E402
 from config.problems import problem_answer  # noqa: E402
+from config.streaming import EventStream, Watch  # noqa: E402
+from config.tracing import Trace, bound_trace  # noqa: E402
 
 import_module(settings.ROOT_URLCONF)  # now: a first burst of requests must not race the import
 _bridge = Bridge(_handler)
-_hub = Hub(settings.DATABASE_DIRECT_URL)
+_listener = Listener(settings.DATABASE_DIRECT_URL)
+_hub = Hub(_listener)
+_streams = broadcasting.Hub(_listener, _bridge.run)
 # A picture comes in a form, which has fields and a frame besides.
 _largest_body: int = max(
     settings.ARTIFACT_MAX_BYTES, settings.SUBMISSION_IMAGE_MAX_BYTES + settings.DATA_UPLOAD_MAX_MEMORY_SIZE
@@ -46,10 +56,28 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})
+    await receive()
+    _close_streams_on_signals(asyncio.get_running_loop())
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
     _bridge.close()
+
+
+def _close_streams_on_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the streams when the process is to stop: the server waits for open answers before it says "shutdown"."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals are another's business
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(signum)
+
+        def stop(signum: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(_streams.close)
+            if callable(before):
+                before(signum, frame)
+
+        signal.signal(signum, stop)
+        signal.siginterrupt(signum, False)
 
 
 async def _read(scope: Message, receive: Receive, body: Body) -> bool:
@@ -74,9 +102,8 @@ def _declared(scope: Message) -> int:
 
 async def _refuse_too_large(send: Send) -> None:
     answer = problem_answer(413, "body_too_large", f"A body may have {_largest_body} bytes.")
-    headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send(body_message(answer.content))
+    for message in answer_messages(answer):
+        await send(message)
 
 
 async def _serve(scope: Message, receive: Receive, send: Send, body: Body) -> None:
@@ -100,10 +127,44 @@ async def _serve(scope: Message, receive: Receive, send: Send, body: Body) -> No
             messages = await _hub.ask_until_answered(
                 look, messages, wish.topics, until=began + wish.seconds, gone=gone
             )
-        for message in messages:
-            await send(_without_hidden_headers(message))
+        watch = response.watch if isinstance(response, EventStream) else None
+        if watch and scope["method"] == "GET" and not _streams.is_closed:
+            await _stream(watch, response, messages, send, gone)
+        else:
+            for message in messages:
+                await send(_without_hidden_headers(message))
     finally:
         gone.cancel()
+
+
+async def _stream(
+    watch: Watch, response: HttpResponseBase, messages: list[Message], send: Send, gone: asyncio.Future[None]
+) -> None:
+    """Send the first page and whatever comes behind it."""
+    start, first = messages
+
+    async def send_part(data: bytes) -> None:
+        await send(body_message(data, more=True))
+
+    try:
+        with _streams.seat(watch.access):
+            headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+            await send({**start, "headers": headers})
+            await send_part(first["body"])
+            await _streams.serve(watch, send_part, gone)
+            await send(body_message(b""))
+    except broadcasting.StreamRefused as refused:
+        for message in _refusal(refused, response):
+            await send(message)
+
+
+def _refusal(refused: broadcasting.StreamRefused, response: HttpResponseBase) -> list[Message]:
+    with bound_trace(Trace(response["X-Trace-Id"], response["X-Request-Id"])):
+        answer = problem_answer(refused.status, refused.code, refused.detail)
+    for name in ("X-Trace-Id", "X-Request-Id"):
+        answer[name] = response[name]
+    answer["Retry-After"] = str(broadcasting.RETRY_AFTER_SECONDS)
+    return answer_messages(answer)
 
 
 async def _push(send: Send, message: Message) -> None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
+from django.db import close_old_connections
 from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 Message = MutableMapping[str, Any]
@@ -40,6 +41,10 @@ class Bridge:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._call, environ, emit)
 
+    async def run(self, work: Callable[[], Any]) -> Any:
+        """Call `work` on a thread, with its database connection."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _with_connection, work)
+
     def close(self) -> None:
         self._pool.shutdown()
 
@@ -51,16 +56,34 @@ class Bridge:
             response.close()  # on this thread, whose connections request_finished looks after
 
 
+def _with_connection(work: Callable[[], Any]) -> Any:
+    """Call `work` as a request is handled: a connection that has broken is not used again."""
+    close_old_connections()
+    try:
+        return work()
+    finally:
+        close_old_connections()
+
+
 def _messages(response: HttpResponseBase, emit: Emit, *, is_head: bool) -> list[Message]:
     """The answer as ASGI messages; a streamed body is sent through `emit` (False: the client has left)."""
-    start = {"type": "http.response.start", "status": response.status_code, "headers": _headers(response)}
     if not isinstance(response, StreamingHttpResponse):
-        return [start, body_message(b"" if is_head else cast(HttpResponse, response).content)]
+        return answer_messages(cast(HttpResponse, response), is_head=is_head)
+    start = _start(response)
     if isinstance(response, FileResponse):
         response.block_size = FILE_CHUNK
     if emit(start) and not is_head:
         all(emit(body_message(chunk, more=True)) for chunk in cast(Any, response))
     return [body_message(b"")]
+
+
+def answer_messages(answer: HttpResponse, *, is_head: bool = False) -> list[Message]:
+    """An answer that is whole, as ASGI messages."""
+    return [_start(answer), body_message(b"" if is_head else answer.content)]
+
+
+def _start(response: HttpResponseBase) -> Message:
+    return {"type": "http.response.start", "status": response.status_code, "headers": _headers(response)}
 
 
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:

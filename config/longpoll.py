@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import psycopg
-from django.conf import settings
 from django.http import HttpResponseBase
 
-logger = logging.getLogger(__name__)
+from config.listening import WORK, Listener
+
 T = TypeVar("T")
 
-CHANNEL = "affidavit_work"  # the NOTIFY channel; its payloads are topics
 TOPICS = "X-Ask-Again-Topics"
 SECONDS = "X-Ask-Again-Seconds"
 HIDDEN_HEADERS = frozenset({TOPICS.lower().encode(), SECONDS.lower().encode()})
@@ -52,12 +49,12 @@ def asked_again(response: HttpResponseBase) -> Wish | None:
 
 
 class Hub:
-    """One LISTEN connection for all who wait in this process."""
+    """All who wait for work in this process, by what they wait for."""
 
-    def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._listener: asyncio.Task[None] | None = None
+        listener.hear(WORK, self._announce)
 
     async def ask_until_answered(
         self,
@@ -87,8 +84,7 @@ class Hub:
     @contextlib.contextmanager
     def subscribed(self, topics: Iterable[str]) -> Iterator[asyncio.Event]:
         """An event that is set when one of `topics` is announced."""
-        if self._listener is None or self._listener.done():
-            self._listener = asyncio.create_task(self._listen())
+        self._listener.start()
         announced, mine = asyncio.Event(), list(topics)
         for topic in mine:
             self._waiting[topic].add(announced)
@@ -100,28 +96,6 @@ class Hub:
                 if not self._waiting[topic]:
                     del self._waiting[topic]
 
-    async def close(self) -> None:
-        """Listen no more."""
-        if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                connection = await psycopg.AsyncConnection.connect(
-                    self._database_url,
-                    autocommit=True,
-                    application_name="affidavit listener",
-                    **settings.DATABASE_PATIENCE,
-                )
-                async with connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
-                    async for notify in connection.notifies():
-                        for announced in self._waiting.get(notify.payload, ()):
-                            announced.set()
-            except psycopg.Error:
-                # Those who wait look once a second meanwhile.
-                logger.warning("not listening", exc_info=True)
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
+    def _announce(self, topic: str) -> None:
+        for announced in self._waiting.get(topic, ()):
+            announced.set()

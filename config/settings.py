@@ -216,6 +216,11 @@ JOB_RETENTION_DAYS = env.int("JOB_RETENTION_DAYS", default=30)
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=2)
 WEB_THREADS = env.int("WEB_THREADS", default=4)
 
+# Live streams: how long one connection may last, and how many are open in one web process, for each key and in all.
+STREAM_SECONDS = env.int("STREAM_SECONDS", default=3_600)
+STREAMS_PER_KEY = env.int("STREAMS_PER_KEY", default=100)
+STREAMS_MAX = env.int("STREAMS_MAX", default=800)
+
 # --- HTTP API --------------------------------------------------------------------------------------
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("BODY_MAX_BYTES", default=1_048_576)

@@ -14,6 +14,7 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
+        from config.streaming import stream_source
         from jobs.evaluator.outcomes import find_bad_outcomes
         from jobs.evaluator.outputs import find_mistyped
         from jobs.evaluator.rules import rule
@@ -26,6 +27,7 @@ class JobsConfig(AppConfig):
         from jobs.services.cleaning import STORES
         from jobs.services.queues import ensure_queues
         from jobs.services.retention import RETENTIONS
+        from jobs.streams.feeds import JobSource, WorkflowSource
 
         autodiscover_modules("job_handlers")
         rule(find_bad_outcomes)
@@ -33,6 +35,8 @@ class JobsConfig(AppConfig):
         add_stores(STORES)
         for source in (tell_of_workflow, tell_of_steps, tell_of_events):
             timeline_source(source)
+        stream_source(JobSource())
+        stream_source(WorkflowSource())
         rule(find_mistyped)
         post_migrate.connect(ensure_queues, sender=self)
         post_migrate.connect(sync_schedules, sender=self)

@@ -9,7 +9,7 @@ from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from jobs.api import artifacts, collections, forensics, health, jobs, workers, workflows
+from jobs.api import artifacts, collections, forensics, health, jobs, streams, workers, workflows
 from jobs.api.fields import WORKFLOW_ID
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -33,6 +33,7 @@ urlpatterns = [
     api("api/jobs/complete", workers.CompleteMany.as_view()),
     api("api/jobs/enqueue", jobs.EnqueueJob.as_view(), "enqueue"),
     api(f"api/jobs/{JOB}", jobs.JobDetail.as_view(), "job"),
+    api(f"api/jobs/{JOB}/events", streams.JobEvents.as_view(), "job-events"),
     api(f"api/jobs/{JOB}/cancel", jobs.CancelJob.as_view()),
     api(f"api/jobs/{JOB}/retry", jobs.RetryJob.as_view()),
     api(f"api/jobs/{JOB}/heartbeat", workers.Heartbeat.as_view()),
@@ -47,6 +48,12 @@ urlpatterns = [
     api(f"(?:api/)?collections/{COLLECTION}/generations", collections.GenerationList.as_view()),
     api("api/workflows", workflows.WorkflowList.as_view(), "workflows"),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})", workflows.WorkflowDetail.as_view(), "workflow"),
+    api(
+        f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/events",
+        streams.WorkflowEvents.as_view(),
+        "workflow-events",
+    ),
+    api("api/stream-tokens", streams.StreamTokens.as_view(), "stream-tokens"),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/forensics", forensics.WorkflowForensics.as_view()),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/retry", workflows.RetryWorkflow.as_view()),
     api(f"api/workflows/(?P<workflow_id>{WORKFLOW_ID})/cancel", workflows.CancelWorkflow.as_view()),

@@ -4,15 +4,45 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobs', '0006_job_is_filled_in'),
+        ("jobs", "0006_job_is_filled_in"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='event',
-            name='type',
-            field=models.CharField(choices=[('progress', 'Progress'), ('log', 'Log'), ('cancel_requested', 'Cancel Requested'), ('cancelled', 'Cancelled'), ('retried', 'Retried'), ('renotified', 'Renotified'), ('reminder_due', 'Reminder Due'), ('user_notified', 'User Notified'), ('upstream_ended', 'Upstream Ended'), ('status', 'Status'), ('transaction', 'Transaction'), ('complete', 'Complete'), ('error', 'Error')], max_length=40),
+            model_name="event",
+            name="type",
+            field=models.CharField(
+                choices=[
+                    ("progress", "Progress"),
+                    ("log", "Log"),
+                    ("cancel_requested", "Cancel Requested"),
+                    ("cancelled", "Cancelled"),
+                    ("retried", "Retried"),
+                    ("renotified", "Renotified"),
+                    ("reminder_due", "Reminder Due"),
+                    ("user_notified", "User Notified"),
+                    ("upstream_ended", "Upstream Ended"),
+                    ("status", "Status"),
+                    ("transaction", "Transaction"),
+                    ("complete", "Complete"),
+                    ("error", "Error"),
+                ],
+                max_length=40,
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="event",
+            index=models.Index(
+                name="event_that_ends_session",
+                fields=["workflow"],
+                condition=models.Q(type__in=["complete", "error"]),
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="workflow",
+            index=models.Index(
+                name="workflow_proof_session", fields=["id"], condition=models.Q(kind="proof")
+            ),
         ),
     ]

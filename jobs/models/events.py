@@ -70,6 +70,12 @@ class Event(models.Model):
                 fields=["workflow", "id"],
                 condition=models.Q(workflow__isnull=False),
             ),
+            # Read by the retention, which forgets streams of sessions long before other events.
+            models.Index(
+                name="event_that_ends_session",
+                fields=["workflow"],
+                condition=models.Q(type__in=["complete", "error"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -97,6 +97,8 @@ class Workflow(Evaluated):
                 ),
             ),
             models.Index(name="workflow_running", fields=["id"], condition=models.Q(status="running")),
+            # Read by the list of proof sessions, which are few among the workflows.
+            models.Index(name="workflow_proof_session", fields=["id"], condition=models.Q(kind="proof")),
         ]
         constraints = [
             models.UniqueConstraint(name="workflow_id_per_tenant", fields=["tenant", "workflow_id"]),

@@ -22,7 +22,7 @@ from django_q.brokers import Broker
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
-from config.longpoll import CHANNEL
+from config.listening import WORK
 from jobs.models import Job
 from jobs.queue import draining
 from jobs.queue.enqueue import enqueue_job
@@ -121,7 +121,7 @@ class JobBroker(Broker):  # type: ignore[misc]
                 application_name="affidavit dispatcher",
                 **settings.DATABASE_PATIENCE,
             )
-            self._listener.execute(f"LISTEN {CHANNEL}")
+            self._listener.execute(f"LISTEN {WORK}")
         return self._listener
 
     def _disconnect(self) -> None:

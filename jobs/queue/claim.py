@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from django.conf import settings
 
 from jobs.models.jobs import PLATFORM
 from jobs.queue.limits import room_in
+from jobs.queue.wakeups import announce_changes_on_commit
 from jobs.statements import run
 
 # A claim looks this many batches deep, so that several processes claiming at once don't all see the same rows.
@@ -47,7 +48,7 @@ def claim_in_house(
         limit = min(limit, room.get(queue, limit))
         if limit == 0:
             return []
-        return run(
+        rows = run(
             "claim_in_house",
             {
                 "queue": queue,
@@ -58,6 +59,10 @@ def claim_in_house(
                 "lease_seconds": settings.LEASE_SECONDS,
             },
         )
+        # Those claimed together are light, and over before anybody could see that they run.
+        if len(rows) == 1:
+            _announce_changes([(rows[0].id, rows[0].workflow_id)])
+    return rows
 
 
 def first_in_turn(rows: Sequence[Any], after: UUID) -> UUID:
@@ -89,7 +94,13 @@ def claim_remote(tenant_id: UUID, services: Sequence[str], worker: str, *, limit
                 "lease_seconds": settings.LEASE_SECONDS,
             },
         )
+        _announce_changes((row.id, row.workflow_pk) for row in rows)
     return sorted(rows, key=lambda row: (-row.priority, row.run_at, row.id))
+
+
+def _announce_changes(begun: Iterable[tuple[UUID, UUID | None]]) -> None:
+    """Have those who watch look at jobs that have begun, and at their workflows."""
+    announce_changes_on_commit(key for keys in begun for key in keys)
 
 
 def renew(leases: Sequence[Lease]) -> dict[UUID, Renewal]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 Payload = TypeVar("Payload")
@@ -16,6 +16,24 @@ class JobStopped(BaseException):
 
 def _never() -> bool:
     return False
+
+
+class Telling(Protocol):
+    """Where an attempt tells of itself; each answers False when the attempt is over."""
+
+    def log(self, lines: Sequence[str]) -> bool: ...
+
+    def progress(self, progress: int, message: str) -> bool: ...
+
+
+class _Silence:
+    """Tells nobody: an envelope that no queue has sent, as a test of a handler makes one."""
+
+    def log(self, lines: Sequence[str]) -> bool:
+        return True
+
+    def progress(self, progress: int, message: str) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +51,7 @@ class JobEnvelope(Generic[Payload]):
     request_id: str
     payload: Payload
     is_stopped: Callable[[], bool] = field(default=_never, repr=False, compare=False)
+    telling: Telling = field(default_factory=_Silence, repr=False, compare=False)
 
     def checkpoint(self) -> None:
         """Raise JobStopped when the job was cancelled, or its lease lost; call it between pieces of long work.
@@ -40,4 +59,17 @@ class JobEnvelope(Generic[Payload]):
         It asks nobody: what is new is learnt once a second by a thread of this process.
         """
         if self.is_stopped():
+            raise JobStopped
+
+    def log(self, *lines: str) -> None:
+        """Keep lines of the job's log, which those who watch it see at once; raises JobStopped when it is over.
+
+        Inside a transaction of the handler's own they are seen when that commits, and only then.
+        """
+        if lines and not self.telling.log(lines):
+            raise JobStopped
+
+    def progress(self, percent: int, message: str = "") -> None:
+        """Say how far the job is, from 0 to 100, to those who watch it; raises JobStopped when it is over."""
+        if not self.telling.progress(percent, message):
             raise JobStopped

@@ -24,6 +24,7 @@ from jobs.workflows.advance import Advance, advance_workflows
 logger = logging.getLogger(__name__)
 
 PUT_OFF = timedelta(minutes=1)
+LARGE_BATCH = 10
 
 
 def finish(outcomes: Sequence[Outcome]) -> set[UUID]:
@@ -76,7 +77,20 @@ def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
             ]
             + advance.lanes
         )
+        _announce_changes([*rows, *advance.stopped])
     return {row.id for row in rows}
+
+
+def _announce_changes(rows: Sequence[Any]) -> None:
+    """Have those who watch look at jobs that have ended, or go back to the queue, and at their workflows.
+
+    Of a large batch those are left out that are light and by themselves: telling of each would cost a full queue some
+    of its speed, and whoever watches one of them looks once a second.
+    """
+    if len(rows) > LARGE_BATCH:
+        rows = [row for row in rows if row.workflow_id or row.service_required]
+    wakeups.announce_changes_on_commit([row.id for row in rows])
+    wakeups.announce_changes_on_commit({row.workflow_id for row in rows})
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -138,4 +152,5 @@ def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) 
     advance = advance_workflows(rows)
     _announce(rows, advance, is_attested=False)
     wakeups.announce_on_commit(advance.lanes)
+    _announce_changes([*rows, *advance.stopped])
     return len(rows)

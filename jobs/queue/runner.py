@@ -39,6 +39,7 @@ from jobs.queue.finish import finish
 from jobs.queue.handlers import Handler, PermanentError, TryAgain, find_handler
 from jobs.queue.leases import LeaseKeeper
 from jobs.queue.outcomes import Outcome, failed_or_retried, make_error, policy_of
+from jobs.services.attempts import Attempt
 from jobs.statements import AWAY
 
 logger = logging.getLogger(__name__)
@@ -215,6 +216,7 @@ def _envelope(row: Any, handler: Handler, is_stopped: Callable[[], bool]) -> Job
         request_id=row.request_id,
         payload=handler.parse(row.payload),
         is_stopped=is_stopped,
+        telling=Attempt(row.id, row.attempt),
     )
 
 

@@ -18,8 +18,7 @@ import psycopg
 from django.conf import settings
 from django.db import transaction
 
-from config.longpoll import CHANNEL
-from config.listening import CHANGES
+from config.listening import CHANGES, WORK
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ def announce_on_commit(lanes: Iterable[tuple[UUID | None, str, bool]]) -> None:
 
 def announce(topics: Iterable[str]) -> None:
     """Wake whoever waits for these topics, soon, and without making the caller wait."""
-    _announcer().announce((CHANNEL, topic) for topic in topics)
+    _announcer().announce((WORK, topic) for topic in topics)
 
 
 def announce_changes_on_commit(keys: Iterable[UUID | None]) -> None:
@@ -87,6 +86,8 @@ class Announcer:
                         settings.DATABASE_DIRECT_URL,
                         autocommit=True,
                         application_name="affidavit announcer",
+                        # A NOTIFY is a commit, but nothing that has to survive a crash: no disk is waited for.
+                        options="-c synchronous_commit=off",
                         **settings.DATABASE_PATIENCE,
                     )
                 payloads = _payloads(words)

@@ -19,9 +19,8 @@ def record_event(subject: Job | Workflow, type_: str, data: dict[str, Any]) -> N
 
     Locks the workflow's row, or that of a job outside workflows, until the transaction at hand ends.
     """
-    is_job = isinstance(subject, Job)
-    job_id = subject.pk if is_job else None
-    workflow_id = subject.workflow_id if is_job else subject.pk
+    job_id: UUID | None = subject.pk if isinstance(subject, Job) else None
+    workflow_id: UUID | None = subject.workflow_id if isinstance(subject, Job) else subject.pk
     with transaction.atomic():
         run(
             "record_events",

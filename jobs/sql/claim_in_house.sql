@@ -86,4 +86,4 @@ UPDATE jobs_job j
   FROM picked
  WHERE j.id = picked.id
 RETURNING j.id, j.lease_token, j.tenant_id, j.kind, j.payload, j.attempt, j.max_attempts,
-          j.retry_policy, j.timeout_seconds, j.trace_id, j.request_id, j.actor_id
+          j.retry_policy, j.timeout_seconds, j.trace_id, j.request_id, j.actor_id, j.workflow_id

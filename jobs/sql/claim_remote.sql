@@ -53,4 +53,4 @@ UPDATE jobs_job j
 RETURNING j.id, j.lease_token, j.lease_expires_at, j.attempt, j.max_attempts, j.service_required, j.payload,
           j.ctx, j.priority, j.run_at, j.timeout_seconds, j.trace_id, j.request_id, j.actor_id,
           (SELECT w.workflow_id FROM jobs_workflow w WHERE w.id = j.workflow_id) AS workflow_id,
-          j.step_index, j.step_name
+          j.workflow_id AS workflow_pk, j.step_index, j.step_name

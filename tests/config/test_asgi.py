@@ -11,6 +11,7 @@ import pytest
 from django.http import HttpResponse
 
 from config.bridge import Body, make_environ
+from config.listening import Listener
 from config.longpoll import Hub, ask_again_when, asked_again
 
 SCOPE: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_a_client_that_left_has_nothing_claimed_for_it() -> None:
         return response, "empty"
 
     async def wait() -> str:
-        hub = Hub("postgresql:///nowhere?host=/nowhere")
+        hub = Hub(Listener("postgresql:///nowhere?host=/nowhere"))
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         gone.set_result(None)
         until = asyncio.get_running_loop().time() + 1e9

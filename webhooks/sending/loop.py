@@ -19,6 +19,7 @@ import uvloop
 from django.conf import settings
 from django.db import connection
 
+from config.listening import Listener
 from config.longpoll import Hub
 from jobs.http import Client
 from webhooks.sending.attempts import Outcome, attempt
@@ -53,7 +54,8 @@ class Sending:
         self.worker = this_worker(QUEUE)
         self._is_over = is_over
         self._client = Client()
-        self._hub = Hub(settings.DATABASE_DIRECT_URL)
+        self._listener = Listener(settings.DATABASE_DIRECT_URL)
+        self._hub = Hub(self._listener)
         self._database = ThreadPoolExecutor(1, thread_name_prefix="deliveries")
         self._in_flight: set[asyncio.Task[None]] = set()
         self._outcomes: list[Outcome] = []
@@ -68,7 +70,7 @@ class Sending:
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(self._changed.wait(), LOOK_EVERY_SECONDS)
         finally:
-            await self._hub.close()
+            await self._listener.close()
             await self._client.close()
             await self._in_database(_disconnect)
             self._database.shutdown()

@@ -1,0 +1,415 @@
+"""Live streams: what is new is read once for all who watch it, and handed to each at the speed at which he takes it.
+
+Everything here lives on the event loop. Only reading goes to a thread, which has a database connection; who watches
+and has nothing to be told holds neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from config.listening import CHANGES, Listener
+from config.streaming import (
+    COMMENT,
+    SILENCE_SECONDS,
+    Access,
+    Cursor,
+    Frame,
+    News,
+    Source,
+    Watch,
+    encode,
+    get_source,
+)
+
+logger = logging.getLogger(__name__)
+
+SendBytes = Callable[[bytes], Awaitable[None]]
+
+# An announcement may be lost.
+LOOK_EVERY_SECONDS = 1.0
+# Between two reads of one source: what is announced meanwhile is read together, and requests get their turn.
+PAUSE_SECONDS = 0.01
+# So many streams are read by one statement.
+STREAMS_PER_READ = 200
+ACCESS_EVERY_SECONDS = 30.0
+# What may wait for one client before it is sent away, to come back at its own speed.
+WAITING_FRAMES = 5_000
+WAITING_BYTES = 1_048_576
+# So much is sent at once, and a client that takes longer for it has gone without a word.
+SEND_BYTES = 65_536
+SEND_SECONDS = 30.0
+# What a client that is at a send gets of them when the process stops.
+LAST_SEND_SECONDS = 1.0
+RETRY_AFTER_SECONDS = 30
+
+
+class Run(Protocol):
+    """Calls something on a thread that has a database connection."""
+
+    def __call__(self, work: Callable[[], Any], /) -> Awaitable[Any]: ...
+
+
+class StreamRefused(Exception):
+    """There is no room for another stream; `status` and `code` say whose fault it is."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """News as they go out, made once for all watchers."""
+
+    begin: int  # what the store was read from
+    frames: Sequence[tuple[Frame, bytes]]
+    cursor: Cursor
+    is_over: bool
+
+    @classmethod
+    def of(cls, cursor: Cursor, news: News) -> Page:
+        """What is news behind `cursor`."""
+        frames = [(frame, encode(frame)) for frame in news.frames]
+        return cls(cursor.after, frames, news.cursor, news.is_over)
+
+
+class Watcher:
+    """What is still to be sent to one client, and what it has been told when that is done."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.is_over = False
+        self.deadline: asyncio.Timeout | None = None  # of the send it is at
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self._changed = asyncio.Event()
+
+    def tell(self, page: Page) -> None:
+        """Add what is new to this client; one that can't keep up is sent away."""
+        if self.is_over or page.begin > self.cursor.after:
+            return  # it has joined further back, and the next page begins there
+        chunks = [data for frame, data in page.frames if self._is_new(frame, page)]
+        size = sum(map(len, chunks))
+        if self._waiting and (
+            len(self._waiting) + len(chunks) > WAITING_FRAMES or self._bytes + size > WAITING_BYTES
+        ):
+            self._send_away()
+            return
+        self._waiting += chunks
+        self._bytes += size
+        self.cursor = Cursor(
+            max(self.cursor.position, page.cursor.position),
+            max(self.cursor.after, page.cursor.after),
+            page.cursor.shown,
+        )
+        if page.is_over:
+            self.is_over = True
+        self._changed.set()
+
+    def _is_new(self, frame: Frame, page: Page) -> bool:
+        if frame.id is None:
+            return bool(page.cursor.shown != self.cursor.shown)
+        return frame.is_last or frame.id > self.cursor.position
+
+    def _send_away(self) -> None:
+        last = {"reason": "too_slow", "last_event_id": self.cursor.position}
+        self._waiting.append(encode(Frame("reset", last)))
+        self.end()
+
+    def end(self) -> None:
+        """Nothing more comes: what waits is sent, and the stream closed."""
+        self.is_over = True
+        self._changed.set()
+
+    def hurry(self) -> None:
+        """End soon, also where the client does not read."""
+        self.end()
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(asyncio.get_running_loop().time() + LAST_SEND_SECONDS)
+
+    async def next_chunk(self, seconds: float) -> bytes:
+        """What is to be sent next; nothing where nothing has come for so long, or nothing comes any more."""
+        if not self._waiting and not self.is_over:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), seconds)
+        chunk = b"".join(self._waiting)
+        self._waiting.clear()
+        self._bytes = 0
+        return chunk
+
+
+@dataclass(slots=True)
+class Feed:
+    """One stream that somebody watches, read as far as the one who is furthest behind."""
+
+    key: UUID
+    cursor: Cursor
+    watchers: set[Watcher] = field(default_factory=set)
+
+    def add(self, watcher: Watcher) -> None:
+        """Let a watcher in: what it lacks is read again, and the others leave out what they know."""
+        lowest = min(self.cursor, watcher.cursor, key=lambda cursor: cursor.after)
+        if self.cursor.shown != watcher.cursor.shown:
+            # They were told different things: what is gets told anew.
+            lowest = replace(lowest, shown=None)
+        self.cursor = lowest
+        self.watchers.add(watcher)
+
+    def tell(self, page: Page) -> None:
+        for watcher in self.watchers:
+            watcher.tell(page)
+
+    def end(self) -> None:
+        for watcher in self.watchers:
+            watcher.end()
+
+
+class Reader:
+    """Reads one source for all its feeds, those together of which something was announced."""
+
+    def __init__(self, source: Source, run: Run) -> None:
+        self.feeds: dict[str, Feed] = {}  # by the 32 hex digits of the key, as they are announced
+        self._source = source
+        self._run = run
+        self._stirred: set[str] = set()
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def watched(self, key: UUID, watcher: Watcher) -> Iterator[None]:
+        """Have a watcher told what comes behind its cursor."""
+        feed = self.feeds.setdefault(key.hex, Feed(key, watcher.cursor))
+        feed.add(watcher)
+        if self._task is None or self._task.done():
+            self._woken = asyncio.Event()
+            self._task = asyncio.create_task(self._read_while_watched())
+        # What came since this watcher's own last read was announced before it was here to hear.
+        self.stir([key.hex])
+        try:
+            yield
+        finally:
+            feed.watchers.discard(watcher)
+            if not feed.watchers and self.feeds.get(key.hex) is feed:
+                del self.feeds[key.hex]
+            if not self.feeds:
+                self._woken.set()
+
+    def stir(self, names: Iterable[str]) -> None:
+        """Have these feeds read now, those of them that somebody watches."""
+        self._stirred |= self.feeds.keys() & names
+        if self._stirred:
+            self._woken.set()
+
+    async def read_alone(self, key: UUID, cursor: Cursor) -> News | None:
+        """The next page of one stream, for one who is far behind; None where it is no more."""
+        news: dict[UUID, News] = await self._run(lambda: self._source.read({key: cursor}))
+        return news.get(key)
+
+    async def _read_while_watched(self) -> None:
+        looked_at = time.monotonic()
+        while self.feeds:
+            left = looked_at + LOOK_EVERY_SECONDS - time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), max(left, 0))
+            self._woken.clear()
+            names, self._stirred = self._stirred, set()
+            if time.monotonic() - looked_at >= LOOK_EVERY_SECONDS:
+                looked_at, names = time.monotonic(), set(self.feeds)
+            await self._read([self.feeds[name] for name in names if name in self.feeds])
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _read(self, feeds: list[Feed]) -> None:
+        for start in range(0, len(feeds), STREAMS_PER_READ):
+            try:
+                await self._read_together(feeds[start : start + STREAMS_PER_READ])
+            except Exception:
+                # Whoever watches is told a second later, or when the database is back.
+                logger.exception("streams not read", extra={"source": self._source.name})
+
+    async def _read_together(self, feeds: list[Feed]) -> None:
+        cursors = {feed.key: feed.cursor for feed in feeds}
+        found: dict[UUID, News] = await self._run(lambda: self._source.read(cursors))
+        for feed in feeds:
+            if feed.key in found:
+                self._hand_out(feed, cursors[feed.key], found[feed.key])
+            else:
+                feed.end()
+
+    def _hand_out(self, feed: Feed, begin: Cursor, news: News) -> None:
+        if news.frames or news.is_over:
+            feed.tell(Page.of(begin, news))
+        if feed.cursor is begin:
+            feed.cursor = news.cursor
+        else:
+            # Somebody has joined meanwhile who is further behind, or was told something else.
+            self.stir([feed.key.hex])
+        if news.has_more:
+            self.stir([feed.key.hex])
+
+
+class Hub:
+    """All streams of this process."""
+
+    def __init__(self, listener: Listener, run: Run) -> None:
+        self._listener = listener
+        self._run = run
+        self._readers: dict[str, Reader] = {}
+        self._watchers: dict[Access, set[Watcher]] = defaultdict(set)
+        self._seats: Counter[str] = Counter()
+        self._catching_up = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
+        self.is_closed = False
+        listener.hear(CHANGES, self._announce)
+
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return self._seats.total()
+
+    def close(self) -> None:
+        """End all streams: the clients come again, to the process that comes after this one."""
+        self.is_closed = True
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.hurry()
+
+    @contextlib.contextmanager
+    def seat(self, access: Access) -> Iterator[None]:
+        """Room for one stream more; raises StreamRefused."""
+        if self.count >= settings.STREAMS_MAX:
+            raise StreamRefused(503, "streams_full", "This process serves as many streams as it can.")
+        if self._seats[access.holder] >= settings.STREAMS_PER_KEY:
+            raise StreamRefused(
+                429, "too_many_streams", f"Up to {settings.STREAMS_PER_KEY} streams are open at a time."
+            )
+        self._seats[access.holder] += 1
+        try:
+            yield
+        finally:
+            self._seats[access.holder] -= 1
+            self._seats += Counter()  # forgets whoever has none
+
+    async def serve(self, watch: Watch, send: SendBytes, gone: asyncio.Future[None]) -> None:
+        """Send what comes behind a watch until it is over, the time is up, or the client has left."""
+        watcher = Watcher(watch.cursor)
+        # What ends before the client does is looked at in one place.
+        gone.add_done_callback(lambda _: watcher.hurry())
+        sending = _Sending(watcher, send, until=time.monotonic() + _seconds_left(watch))
+        reader = self._reader_of(watch.source)
+        with self._watching(watch.access, watcher):
+            if watch.has_more and not await self._catch_up(watch.key, reader, sending):
+                return
+            with reader.watched(watch.key, watcher):
+                await sending.run()
+
+    async def _catch_up(self, key: UUID, reader: Reader, sending: _Sending) -> bool:
+        """Send page by page what a client has missed, as fast as it reads; False where nothing comes behind it."""
+        watcher, has_more = sending.watcher, True
+        while has_more and not watcher.is_over:
+            # One after the other: those who are far behind must hold up neither requests nor those who are not.
+            async with self._catching_up:
+                news = await reader.read_alone(key, watcher.cursor)
+            if news is None:
+                return False
+            watcher.tell(Page.of(watcher.cursor, news))
+            has_more = news.has_more
+            if not await sending.flush():
+                return False
+        return not watcher.is_over
+
+    def _reader_of(self, name: str) -> Reader:
+        if name not in self._readers:
+            self._readers[name] = Reader(get_source(name), self._run)
+        return self._readers[name]
+
+    @contextlib.contextmanager
+    def _watching(self, access: Access, watcher: Watcher) -> Iterator[None]:
+        self._listener.start()
+        if not self._watchers:
+            self._catching_up = asyncio.Lock()  # which belongs to the loop that runs now
+        self._watchers[access].add(watcher)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_while_watched())
+        try:
+            yield
+        finally:
+            self._watchers[access].discard(watcher)
+            if not self._watchers[access]:
+                del self._watchers[access]
+            if not self._watchers:
+                self._asking.cancel()
+
+    def _announce(self, payload: str) -> None:
+        for reader in self._readers.values():
+            if reader.feeds:
+                reader.stir(payload.split())
+
+    async def _ask_while_watched(self) -> None:
+        while True:
+            await asyncio.sleep(ACCESS_EVERY_SECONDS)
+            try:
+                await self._end_those_who_may_not()
+            except Exception:
+                # While the database is away nobody is told anything.
+                logger.exception("not asked who may still watch")
+
+    async def _end_those_who_may_not(self) -> None:
+        asked = list(self._watchers)
+        lost: list[Access] = await self._run(lambda: [access for access in asked if not access.holds()])
+        for access in lost:
+            for watcher in self._watchers.get(access, ()):
+                watcher.end()
+
+
+class _Sending:
+    """Brings to one client what its watcher has for it."""
+
+    def __init__(self, watcher: Watcher, send: SendBytes, *, until: float) -> None:
+        self.watcher = watcher
+        self._send = send
+        self._until = until
+
+    async def run(self) -> None:
+        """Send what comes, and a comment in every silence."""
+        while (left := self._until - time.monotonic()) > 0:
+            chunk = await self.watcher.next_chunk(min(SILENCE_SECONDS, left))
+            if not chunk and self.watcher.is_over:
+                return
+            if not await self._send_in_time(chunk or COMMENT):
+                return
+
+    async def flush(self) -> bool:
+        """Send what waits; False where the client does not take it, or the time is up."""
+        chunk = await self.watcher.next_chunk(0)
+        return time.monotonic() < self._until and await self._send_in_time(chunk)
+
+    async def _send_in_time(self, chunk: bytes) -> bool:
+        try:
+            for start in range(0, len(chunk), SEND_BYTES):
+                async with asyncio.timeout(SEND_SECONDS) as self.watcher.deadline:
+                    await self._send(chunk[start : start + SEND_BYTES])
+        except TimeoutError:
+            return False
+        finally:
+            self.watcher.deadline = None
+        return True
+
+
+def _seconds_left(watch: Watch) -> float:
+    """How long this connection may last."""
+    if watch.ends_at is None:
+        return float(settings.STREAM_SECONDS)
+    return min(float(settings.STREAM_SECONDS), (watch.ends_at - timezone.now()).total_seconds())

@@ -1,0 +1,169 @@
+"""What the streams of jobs and workflows tell.
+
+Their story is told as it is stored: each event by its type, with its id. Their state is told as it is: `job` and
+`workflow` snapshots without an id, in full at first and then when something of them has changed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from config.streaming import Cursor, Frame, News
+from jobs.models import Event, Job, Workflow
+from jobs.queue.outcomes import code_and_message
+from jobs.statements import batch, run
+
+PAGE_ROWS = 500
+PAGE_BYTES = 1_048_576
+# By the id of a job or workflow: what was told of it.
+Shown = dict[UUID, dict[str, Any]]
+
+
+class JobSource:
+    """A job's story and state: events by type, and `job`."""
+
+    name = "job"
+
+    def start(self, key: UUID, position: int) -> Cursor | None:
+        return _start(Event.objects.filter(job=key), position)
+
+    def read(self, cursors: Mapping[UUID, Cursor]) -> dict[UUID, News]:
+        # The state comes first: the story that is read after it is whole up to the end that it may tell of.
+        jobs = {job.pk: job for job in _jobs().filter(pk__in=list(cursors))}
+        stories = _stories("read_job_stories", cursors, jobs)
+        return {
+            key: _news(cursors[key], stories[key], {key: _shown_job(job)}, job.status, is_final=job.is_final)
+            for key, job in jobs.items()
+        }
+
+
+class WorkflowSource:
+    """A workflow's story with that of its jobs, and their states: events by type, `workflow` and `job`."""
+
+    name = "workflow"
+
+    def start(self, key: UUID, position: int) -> Cursor | None:
+        return _start(Event.objects.filter(workflow=key), position)
+
+    def read(self, cursors: Mapping[UUID, Cursor]) -> dict[UUID, News]:
+        workflows = {workflow.pk: workflow for workflow in _workflows().filter(pk__in=list(cursors))}
+        shown: dict[UUID, Shown] = {key: {key: _shown_workflow(found)} for key, found in workflows.items()}
+        for job in _jobs().filter(workflow__in=list(workflows)).order_by("workflow", "step_index"):
+            shown[job.workflow_id][job.pk] = _shown_job(job)  # type: ignore[index]
+        stories = _stories("read_workflow_stories", cursors, workflows)
+        return {
+            key: _news(
+                cursors[key],
+                stories[key],
+                shown[key],
+                workflow.status,
+                is_final=workflow.status != Workflow.Status.RUNNING,
+            )
+            for key, workflow in workflows.items()
+        }
+
+
+def _start(events: QuerySet[Event], position: int) -> Cursor | None:
+    if position and not events.filter(pk=position).exists():
+        return None
+    return Cursor(position, position)
+
+
+def _jobs() -> QuerySet[Job]:
+    return Job.objects.only(
+        "kind",
+        "service_required",
+        "workflow_id",
+        "step_name",
+        "status",
+        "attempt",
+        "max_attempts",
+        "progress",
+        "error",
+        "completed_at",
+        "failed_at",
+        "cancelled_at",
+    )
+
+
+def _workflows() -> QuerySet[Workflow]:
+    return Workflow.objects.only(
+        "workflow_id",
+        "status",
+        "attempt",
+        "total_steps",
+        "outputs",
+        "error",
+        "completed_at",
+        "failed_at",
+        "cancelled_at",
+    )
+
+
+def _shown_job(job: Job) -> dict[str, Any]:
+    return {
+        "id": str(job.pk),
+        "name": job.name,
+        "step_name": job.step_name,
+        "status": job.status,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "progress": job.progress,
+        "error": code_and_message(job.error),
+        "ended_at": job.ended_at and job.ended_at.isoformat(),
+    }
+
+
+def _shown_workflow(workflow: Workflow) -> dict[str, Any]:
+    return {
+        "workflow_id": workflow.workflow_id,
+        "status": workflow.status,
+        "attempt": workflow.attempt,
+        "total_steps": workflow.total_steps,
+        "outputs": workflow.outputs,
+        "error": code_and_message(workflow.error),
+        "ended_at": workflow.ended_at and workflow.ended_at.isoformat(),
+    }
+
+
+def _stories(
+    statement: str, cursors: Mapping[UUID, Cursor], wanted: Iterable[UUID]
+) -> defaultdict[UUID, list[Any]]:
+    """The next page of each story, by its key."""
+    stories: defaultdict[UUID, list[Any]] = defaultdict(list)
+    streams = [{"key": key, "after": cursors[key].after} for key in wanted]
+    for row in run(statement, {"streams": batch(streams), "rows": PAGE_ROWS, "bytes": PAGE_BYTES}):
+        stories[row.key].append(row)
+    return stories
+
+
+def _news(cursor: Cursor, rows: list[Any], now: Shown, status: str, *, is_final: bool) -> News:
+    """A page of a story, the snapshots that have changed, and the end where it has been reached."""
+    known: Shown = cursor.shown or {}
+    snapshots = [
+        Frame("job" if "step_name" in what else "workflow", what)
+        for key, what in now.items()
+        if known.get(key) != what
+    ]
+    events = [_told(row) for row in rows]
+    # A client begins with what is; later on, what has happened comes before what has come of it.
+    frames = events + snapshots if cursor.shown else snapshots + events
+    last = rows[-1].id if rows else cursor.position
+    has_more = len(rows) >= PAGE_ROWS or sum(row.bytes for row in rows) >= PAGE_BYTES
+    is_over = is_final and not has_more
+    if is_over:
+        frames.append(Frame("end", {"status": status}, last, is_last=True))
+    return News(frames, Cursor(last, last, now), is_over, has_more)
+
+
+def _told(row: Any) -> Frame:
+    """An event with what is stored of it, when that was, and the job it is of."""
+    data = {**row.data, "at": row.created_at.isoformat()}
+    if row.job_id:
+        data["job_id"] = str(row.job_id)
+    return Frame(row.type, data, row.id)

@@ -27,7 +27,11 @@ class AttestationsConfig(AppConfig):
         from attestations.retention import RETENTIONS, kept_of_workflow, unfinished_of_workflow
         from attestations.services.attesting import attest_finished_work
         from attestations.services.following import follow_finished_work, refuse_rerun
-        from attestations.submission_timeline import tell_of_submission
+        from attestations.sessions.following import tell_ends_of_sessions
+        from attestations.sessions.retention import RETENTION as OF_SESSIONS
+        from attestations.sessions.telling import SessionSource
+        from attestations.submission_timeline import tell_of_session, tell_of_submission
+        from config.streaming import stream_source
         from jobs.evaluator.rules import rule
         from jobs.forensics.timeline import timeline_source
         from jobs.hygiene.cleaning import add_stores
@@ -39,15 +43,18 @@ class AttestationsConfig(AppConfig):
 
         add_schedules(SCHEDULES)
         add_sealed([(CreatorKey, "sealed_secret")])
-        add_retentions(RETENTIONS)
+        add_retentions([*RETENTIONS, OF_SESSIONS])
         workflow_holds.extend([kept_of_workflow(), unfinished_of_workflow()])
         add_stores(STORES)
         work_finished.connect(attest_finished_work, dispatch_uid="attestations")
         work_finished.connect(follow_finished_work, dispatch_uid="submissions")
+        work_finished.connect(tell_ends_of_sessions, dispatch_uid="sessions")
+        stream_source(SessionSource())
         retry_refusals.append(refuse_rerun)
         rule(find_unattested)
         rule(find_unpublished)
         timeline_source(tell_of_attestations)
         timeline_source(tell_of_submission)
+        timeline_source(tell_of_session)
         local_service(local_chain)
         register(check_chain)

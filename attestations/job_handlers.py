@@ -1,4 +1,4 @@
-"""The two jobs of a submission, each with a queue, retries and processes of its own, and the job that follows up."""
+"""The middle floor's kinds: the two jobs of a submission with the one that follows up, and the three phases of a session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from attestations.services.proving import generate
 from attestations.services.publishing import publish
 from attestations.services.reconciling import RECONCILE, reconcile_transactions
 from attestations.services.submissions import GENERATE, PUBLISH
+from attestations.sessions import running
+from attestations.sessions.phases import ATTEST, VERIFY
+from attestations.sessions.phases import GENERATE as MAKE
 from jobs.queue.backoff import RetryPolicy
 from jobs.queue.envelope import JobEnvelope
 from jobs.queue.handlers import NoPayload, handler
@@ -79,3 +82,18 @@ def publish_proof(envelope: JobEnvelope[PublishProof]) -> dict[str, Any]:
 def reconcile(envelope: JobEnvelope[NoPayload]) -> dict[str, int]:
     """Find out what became of the transactions of submissions that are over."""
     return reconcile_transactions(checkpoint=envelope.checkpoint)
+
+
+# A phase is tried again only where its worker was lost; what its program says is final until somebody has it retried.
+PHASE_OF_SESSION = RetryPolicy(max_attempts=2, delay_seconds=0, jitter=0)
+
+for phase, run in ((MAKE, running.generate), (VERIFY, running.verify), (ATTEST, running.attest)):
+    handler(
+        phase.kind,
+        payload=NoPayload,
+        queue=phase.queue,
+        timeout_seconds=phase.seconds + 15,  # the program's own limit comes first
+        retry=PHASE_OF_SESSION,
+        is_internal=True,
+        declares_output=True,
+    )(run)

@@ -4,23 +4,21 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('attestations', '0005_submissions'),
-        ('jobs', '0007_session_events'),
+        ("attestations", "0005_submissions"),
+        ("jobs", "0007_session_events"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ProofSession',
-            fields=[
-            ],
+            name="ProofSession",
+            fields=[],
             options={
-                'ordering': ['-id'],
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "ordering": ["-id"],
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
             },
-            bases=('jobs.workflow',),
+            bases=("jobs.workflow",),
         ),
     ]

@@ -61,6 +61,14 @@ def _texts(event: Event) -> list[str]:
             return [f"User {data.get('user_id', '?')} knows of it{method}."]
         case Event.Type.UPSTREAM_ENDED:
             return [f"An upstream says that it ended as {data.get('status') or 'it does not say what'}."]
+        case Event.Type.STATUS:
+            return [f"{data.get('step', '')}, {data.get('progress', 0)} %"]
+        case Event.Type.TRANSACTION:
+            return [f"Transaction {data.get('txHash', '?')}"]
+        case Event.Type.COMPLETE:
+            return ["The session is complete."]
+        case Event.Type.ERROR:
+            return [f"The session has ended while {data.get('phase', '?')}: {data.get('error', '')}"]
     return [str(data)]
 
 

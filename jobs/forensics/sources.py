@@ -262,11 +262,21 @@ def _waiting_for_word(workflow: Workflow, steps: Sequence[Job]) -> Iterator[Mome
 
 
 def tell_of_events(workflow: Workflow) -> Iterable[Moment]:
-    """Who asked for what, and who knows; log lines and progress are summed up elsewhere."""
-    summed = (Event.Type.LOG, Event.Type.PROGRESS)
+    """Who asked for what, and who knows; log lines and progress are summed up elsewhere.
+
+    What a session's stream says is told by its steps, its end and its transactions.
+    """
+    told_elsewhere = (
+        Event.Type.LOG,
+        Event.Type.PROGRESS,
+        Event.Type.STATUS,
+        Event.Type.TRANSACTION,
+        Event.Type.COMPLETE,
+        Event.Type.ERROR,
+    )
     found = (
         Event.objects.filter(workflow=workflow)
-        .exclude(type__in=summed)
+        .exclude(type__in=told_elsewhere)
         .annotate(
             in_all=Window(Count("*")),
             is_edited=Q(data__has_key="after"),

@@ -1,0 +1,39 @@
+"""Provers that misbehave, for programs that tests start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Slow:
+    """Takes longer than any phase."""
+
+    name = "groth16"
+    is_verified_on_chain = True
+
+    def __init__(self, keys: Path) -> None:
+        self.keys = keys
+
+    def setup(self) -> None:
+        time.sleep(600)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+class Killed(Slow):
+    """Is killed while it works."""
+
+    def setup(self) -> None:
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+class Silent(Slow):
+    """Ends well, and has made nothing."""
+
+    def setup(self) -> None:
+        os._exit(0)

@@ -22,6 +22,7 @@ NAVIGATION = {
     "Work": [
         ("Workflows", "account_tree", "jobs.Workflow"),
         ("Jobs", "bolt", "jobs.Job"),
+        ("Proof sessions", "terminal", "attestations.ProofSession"),
         ("Submissions", "rate_review", "attestations.Submission"),
         ("Attestations", "verified", "attestations.Attestation"),
         ("Transactions", "receipt_long", "attestations.ChainTransaction"),

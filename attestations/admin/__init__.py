@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from attestations.admin import attestations, submissions, transactions
+from attestations.admin import attestations, sessions, submissions, transactions
 
-__all__ = ["attestations", "submissions", "transactions"]
+__all__ = ["attestations", "sessions", "submissions", "transactions"]

@@ -30,6 +30,7 @@ from tests.factories import (
     make_receipt,
     make_sender,
     make_service,
+    make_session,
     make_silent_cluster,
     make_submission,
     make_superuser,
@@ -80,6 +81,7 @@ def rows() -> list[Model]:
     sender = make_sender(tenant)
     found += [endpoint, message, delivery, sender, make_receipt(sender, workflow=workflow)]
     found += submissions(tenant)
+    found.append(make_session(tenant, session_id="s" * 100))
     found.append(EvaluationRun.objects.create(categories={"incomplete": 1}, problems={"stuck": 1}))
     found.append(make_service(paused_at=timezone.now(), paused_by="a" * 150))
     return [*found, Group.objects.create(name="operators")]

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from attestations.models import Attestation, ChainTransaction, Submission
+from attestations.models import Attestation, ChainTransaction, ProofSession, Submission
 from config.admin import NAVIGATION
 from jobs.models import (
     ApiKey,
@@ -40,6 +40,7 @@ from tests.factories import (
     make_receipt,
     make_sender,
     make_service,
+    make_session,
     make_submission,
     make_superuser,
     make_transaction,
@@ -64,7 +65,7 @@ RECORDS = {
     Message,
     Receipt,
 }
-ADDED = {Tenant, ApiKey, Collection, Queue, Endpoint, Sender, User, Group}
+ADDED = {Tenant, ApiKey, Collection, Queue, Endpoint, Sender, ProofSession, User, Group}
 DELETED = {Collection, Queue, Cluster, User, Group}
 
 Rows = dict[type[Model], Model]
@@ -84,6 +85,7 @@ def rows(tenant: Tenant) -> Rows:
         workflow,
         job,
         make_attestation(make_job(tenant, status="failed")),
+        make_session(tenant),
         submission,
         make_transaction(submission),
         make_event(job),
@@ -229,7 +231,7 @@ def test_nobody_saves_a_record(rows: Rows) -> None:
     client = client_of(make_superuser())
     before = snapshot()
 
-    for model in RECORDS | {ApiKey}:
+    for model in RECORDS | {ApiKey, ProofSession}:
         assert client.post(page("change", model, rows[model].pk), {"status": "completed"}).status_code == 403
     for model in set(rows) - DELETED:
         assert client.post(page("delete", model, rows[model].pk), {"post": "yes"}).status_code == 403

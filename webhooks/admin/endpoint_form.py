@@ -16,10 +16,10 @@ from unfold.widgets import (
 
 from jobs.admin.api_keys import ShownOnce
 from jobs.admin.collections import said_by_the_api
+from jobs.admin.forms import ServiceForm
 from jobs.api.fields import INT4_MAX
 from jobs.api.parsers import parse_json
 from jobs.errors import DomainError
-from webhooks.admin.forms import ServiceForm, given
 from webhooks.events import CATALOGUE, CHOOSABLE
 from webhooks.models import Endpoint
 from webhooks.services.endpoints import change_endpoint, create_endpoint
@@ -123,3 +123,8 @@ class EndpointForm(ServiceForm):
             self.secret_text = ShownOnce(text)
         elif wanted:
             change_endpoint(self.instance, **wanted)
+
+
+def given(form: Any, *names: str) -> dict[str, Any]:
+    """The cleaned values of those of `names` that were changed."""
+    return {name: form.cleaned_data[name] for name in names if name in form.changed_data}

@@ -20,8 +20,8 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from jobs.admin.api_keys import ShownOnce
 from jobs.admin.displays import badge, copyable, link, moment, titled
 from jobs.admin.filters import TenantFilter
+from jobs.admin.forms import ServiceForm
 from jobs.admin.searches import as_uuid, newest
-from webhooks.admin.forms import ServiceForm
 from webhooks.admin.secrets import secret_lines
 from webhooks.admin.sections import rows_of_receipts
 from webhooks.admin.verbs import Question, Verb, VerbAdmin

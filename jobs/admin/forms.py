@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 from django.db import transaction
 
@@ -34,8 +32,3 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
         is_named = not rest or rest in problem.detail
         detail = problem.detail if is_named else f"{rest}: {problem.detail}"
         return (field if field in self.fields else None), detail
-
-
-def given(form: Any, *names: str) -> dict[str, Any]:
-    """The cleaned values of those of `names` that were changed."""
-    return {name: form.cleaned_data[name] for name in names if name in form.changed_data}

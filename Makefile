@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ANVIL := attestations/chain/anvil
 RUN := $(BIN)/python -W error::SyntaxWarning
+# Fault tests at once, each with a platform of its own: they wait more than they work.
+PLATFORMS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check format lint types browser faults bench lock clean
@@ -49,7 +51,7 @@ check: .venv/.dev format lint types ## what CI runs
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(MAKE) test
 	$(BIN)/pytest -q -m "browser and not faults" $(ARGS)
-	$(BIN)/pytest -q -m "faults" $(ARGS)
+	$(BIN)/pytest -q -n $(PLATFORMS) --dist worksteal -m "faults" $(ARGS)
 
 format: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -63,7 +65,7 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 faults: .venv/.dev $(ANVIL)/node_modules/.installed ## kill processes and servers for real, at length
-	$(BIN)/pytest -q -m faults --long $(ARGS)
+	$(BIN)/pytest -q -n $(PLATFORMS) --dist worksteal -m faults --long $(ARGS)
 
 bench: .venv/.dev $(ANVIL)/node_modules/.installed ## measure, print a table, write benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks $(ARGS)

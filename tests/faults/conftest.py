@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -40,6 +41,12 @@ def eventually(found: Callable[[], Any], *, within: float, what: str) -> Any:
             return answer
         time.sleep(0.1)
     pytest.fail(f"{what} did not happen within {within} s")
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether more is killed, and for longer, than CI has the time for: `make faults`."""
+    return bool(request.config.getoption("--long"))
 
 
 @dataclass
@@ -98,10 +105,14 @@ class Platform:
 
     @property
     def database_url(self) -> str:
-        if "url" not in self.__dict__:
-            script = "from django.conf import settings; print(settings.DATABASE_URL)"
-            self.__dict__["url"] = self.manage("shell", "-v", "0", "-c", script).splitlines()[-1]
-        return str(self.__dict__["url"])
+        """Where the embedded server is while it runs; asking does not start it."""
+        return postgres.EmbeddedServer.at(self.folder).url
+
+    @property
+    def postmaster(self) -> int:
+        """The process id of the embedded server."""
+        noted = postgres.EmbeddedServer.at(self.folder).pgdata / "postmaster.pid"
+        return int(noted.read_text().split()[0])
 
     def enqueue(self, *specs: dict[str, Any]) -> list[str]:
         """Enqueue jobs by NewJob's fields; their ids."""
@@ -129,7 +140,7 @@ class Platform:
 
     def hold(self) -> None:
         """Keep the embedded server up for this test, also when no other process uses it."""
-        self.__dict__["url"] = postgres.database_url(self.folder)
+        postgres.database_url(self.folder)
 
     def stop(self) -> None:
         for process in self.processes:
@@ -160,13 +171,40 @@ def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    folder = tmp_path / "var"
-    # As root the embedded server runs under an account of its own, which must reach its folder.
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+def open_to_all(folder: Path) -> None:
+    """As root the embedded server runs under an account of its own, which must reach its folder."""
+    for parent in (folder, *folder.parents):
+        if not (mode := parent.stat().st_mode) & 0o001:
+            parent.chmod(mode | 0o055)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose database has its tables, made once for all processes of the test run."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "migrated"
+    with (shared / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make_migrated(shared / "migrated.new").rename(folder)
+    return folder
+
+
+def make_migrated(folder: Path) -> Path:
+    """Make a data folder whose database has its tables, and runs no more."""
     folder.mkdir()
+    open_to_all(folder)
+    platform = Platform(folder, own_env(folder))
+    platform.hold()
+    platform.manage("migrate", "-v", "0")
+    platform.stop()
+    assert (folder / "postgres").is_dir(), "the database is not in the folder that is copied"
+    return folder
+
+
+def own_env(folder: Path) -> dict[str, str]:
+    """The environment of a platform's processes."""
     keep = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     own = {
         "AFFIDAVIT_DATA_DIR": str(folder),
@@ -174,7 +212,16 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
         "PYTHONPATH": str(ROOT),
         "LOCAL_CHAIN": "false",  # who wants one says so: it takes seconds to start
     }
-    platform = Platform(folder, {**keep, **own})
-    platform.env.pop("PYTEST_VERSION", None)
+    keep.pop("PYTEST_VERSION", None)
+    return {**keep, **own}
+
+
+@pytest.fixture
+def platform(tmp_path: Path, migrated: Path) -> Iterator[Platform]:
+    """A platform of which nothing runs yet; its database has its tables."""
+    open_to_all(tmp_path)
+    folder = tmp_path / "var"
+    subprocess.run(["cp", "-a", migrated, folder], check=True)  # -a: the database keeps its owner
+    platform = Platform(folder, own_env(folder))
     yield platform
     platform.stop()

@@ -38,16 +38,14 @@ tenant = Tenant.objects.get(slug="acme")
 for number in range({count}):
     write_messages([Event(tenant_id=tenant.pk, type={type!r}, at=timezone.now(), data={{"number": number}})])
 """
-KILLS = 100
 IN_FLIGHT = 20
 
 
 @pytest.fixture
 def sending(platform: Platform) -> Platform:
-    """A platform that may send to this machine, its database ready."""
+    """A platform that may send to this machine, its database up."""
     platform.env |= {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
     platform.hold()
-    platform.manage("migrate")
     return platform
 
 
@@ -159,7 +157,7 @@ def test_a_hostile_receiver_ends_in_time_and_holds_up_nobody_else(sending: Platf
                 ids["good"],
             )
         ),
-        within=5,
+        within=15,
         what="the last delivery to the good receiver",
     )
     delays = sending.query(
@@ -168,7 +166,7 @@ def test_a_hostile_receiver_ends_in_time_and_holds_up_nobody_else(sending: Platf
         ids["good"],
     )
     assert len(delays) == 16
-    assert max(float(row["seconds"]) for row in delays) < 1.0
+    assert max(float(row["seconds"]) for row in delays) < 5.0  # the hostile take 15
     expected = {name: reasons for name, (_, reasons) in hostile.items()} | {"expired TLS": {"tls_failed"}}
     for name, reasons in expected.items():
         attempts = sending.query(
@@ -176,24 +174,25 @@ def test_a_hostile_receiver_ends_in_time_and_holds_up_nobody_else(sending: Platf
         )
         assert attempts, name
         assert {attempt["reason"] for attempt in attempts} <= reasons, name
-        assert max(attempt["duration_ms"] for attempt in attempts) < 15_900, name
+        assert max(attempt["duration_ms"] for attempt in attempts) < 17_000, name
     assert after - before < 100_000_000  # of all its processes together
 
 
-def test_a_sending_process_killed_again_and_again_loses_nothing(sending: Platform) -> None:
+def test_a_sending_process_killed_again_and_again_loses_nothing(sending: Platform, is_long: bool) -> None:
+    kills, messages = (100, 1_600) if is_long else (20, 500)
     with Receiver(receivers.after(0.3, receivers.answer(200))) as receiver:
         add_endpoints(sending, *((f"endpoint {number}", receiver.url, []) for number in range(5)))
-        tell(sending, "job.completed", 1_600)  # 8,000 deliveries
+        tell(sending, "job.completed", messages)
         cluster = start_cluster(sending)
         eventually(lambda: receiver.requests, within=30, what="the first delivery")
 
-        for _ in range(KILLS):
+        for _ in range(kills):
             kill_a_sender(sending)
             time.sleep(0.2)
         eventually(lambda: statuses(sending).keys() == {"delivered"}, within=240, what="the last delivery")
         cluster.kill()  # for what its killed processes held django-q2 would wait
 
-    assert statuses(sending)["delivered"] == 8_000
+    assert statuses(sending)["delivered"] == messages * 5
     rows = sending.query(
         "SELECT d.id, d.message_id, d.attempt_count, "
         "count(a.id) FILTER (WHERE a.outcome = 'unknown') AS unknown, "
@@ -203,7 +202,7 @@ def test_a_sending_process_killed_again_and_again_loses_nothing(sending: Platfor
     assert {row["delivered"] for row in rows} == {1}
     assert all(row["attempt_count"] == row["unknown"] + 1 for row in rows)
     unknown = sum(row["unknown"] for row in rows)
-    assert 0 < unknown <= KILLS * 5 * IN_FLIGHT  # what one process had in flight, once a kill
+    assert 0 < unknown <= kills * 5 * IN_FLIGHT  # what one process had in flight, once a kill
     received = Counter(request.headers["webhook-id"] for request in receiver.requests)
     allowed: Counter[str] = Counter()
     for row in rows:

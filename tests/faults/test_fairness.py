@@ -26,7 +26,6 @@ print(create_tenant("quiet").pk)
 
 def test_a_hundred_thousand_jobs_hold_nobody_up(platform: Platform) -> None:
     platform.hold()
-    platform.manage("migrate", "-v", "0")
     quiet = platform.manage("shell", "-v", "0", "-c", FILL.format(count=MANY)).splitlines()[-1]
     platform.start("manage.py", "qcluster")
     running = "SELECT count(*) AS n FROM jobs_job WHERE status <> 'queued'"

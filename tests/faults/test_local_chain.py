@@ -70,12 +70,12 @@ def test_a_killed_chain_comes_back_where_it_was_with_its_contract(platform: Plat
     assert has_contract(known)
     first = anvil_of(platform)
     eventually(
-        (platform.folder / "chain" / "state.copy.json.gz").exists, within=10, what="a copy of its state"
+        (platform.folder / "chain" / "state.copy.json.gz").exists, within=30, what="a copy of its state"
     )
 
     first.kill()
 
-    eventually(lambda: has_contract(known), within=20, what="the chain with its contract")
+    eventually(lambda: has_contract(known), within=60, what="the chain with its contract")
     assert anvil_of(platform).pid != first.pid
 
 

@@ -40,12 +40,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(platform: Platform, keys: Path) -> Platform:
-    """A migrated platform with short leases, and no chain."""
+    """A platform with short leases, its database up, and no chain."""
     for name in ("CHAIN_RPC_URL", "PRIVATE_KEY", "CONTRACT_ADDRESS"):
         platform.env.pop(name, None)
     platform.env |= {"LEASE_SECONDS": "3", "PROOF_KEYS_DIR": str(keys)}
     platform.hold()
-    platform.manage("migrate", "-v", "0")
     return platform
 
 
@@ -109,7 +108,7 @@ def test_a_publisher_killed_after_sending_sends_no_second_transaction(
     publisher = start_cluster(prepared, PUBLISHING)
     (sent,) = eventually(lambda: transactions(prepared), within=40, what="a transaction")
     eventually(
-        lambda: chain.ask("eth_getTransactionByHash", sent["transaction_id"]), within=10, what="its sending"
+        lambda: chain.ask("eth_getTransactionByHash", sent["transaction_id"]), within=30, what="its sending"
     )
 
     kill(publisher)
@@ -137,7 +136,7 @@ def test_a_publisher_killed_before_sending_sends_what_it_had_signed(prepared: Pl
         holding.execute("LOCK TABLE attestations_chaintransaction IN EXCLUSIVE MODE")
         eventually(lambda: is_storing(prepared), within=40, what="a signed transaction")
         chain.process.send_signal(signal.SIGSTOP)
-    (signed,) = eventually(lambda: transactions(prepared), within=10, what="its row")
+    (signed,) = eventually(lambda: transactions(prepared), within=30, what="its row")
     kill(publisher)
     # What waits in the frozen node's socket dies with it.
     chain.process.kill()
@@ -175,7 +174,7 @@ def test_a_killed_provers_proof_is_made_by_another_and_no_process_is_left(prepar
 
     kill(generator)
 
-    eventually(lambda: not child.is_running(), within=5, what="the end of the proving process")
+    eventually(lambda: not child.is_running(), within=15, what="the end of the proving process")
     start_cluster(prepared, GENERATING)
     row = wait_for_submission(prepared, "proof_publishing")
     assert (row["generation_retry_count"], len(row["proof_digest"])) == (1, 64)

@@ -16,10 +16,13 @@ from tests.faults.conftest import Platform, children, eventually, is_ready
 
 pytestmark = pytest.mark.faults
 
+LEASE_SECONDS = 15  # the workers of the examples renew theirs every 10
+
 
 @pytest.fixture
 def url(platform: Platform) -> str:
     """The address of a running platform."""
+    platform.env["LEASE_SECONDS"] = str(LEASE_SECONDS)
     return platform.start_up()
 
 
@@ -46,7 +49,7 @@ def test_the_clusters_log_line_of_a_job_has_the_requests_trace(
     job_id = answer.json()["data"]["jobId"]
     (line,) = eventually(
         lambda: [line for line in platform.lines() if line.get("jobId") == job_id],
-        within=5,
+        within=20,
         what="a log line",
     )
     (tenant,) = platform.query("SELECT id FROM jobs_tenant")
@@ -68,7 +71,7 @@ def test_a_long_poll_is_answered_when_work_comes(client: httpx.Client) -> None:
         answer, answered = waiting()
 
     assert len(answer["jobs"]) == 1
-    assert answered - submitted < 0.5
+    assert answered - submitted < 5  # of the twenty it would wait
 
 
 def platform_claims_in_background(client: httpx.Client, body: dict[str, Any]) -> Any:
@@ -109,10 +112,10 @@ def test_a_killed_art_workers_job_is_finished_by_another(
 
     done = eventually(
         lambda: (job := client.get(path).json())["status"] == "completed" and job,
-        within=40,
+        within=LEASE_SECONDS + 10,
         what="completion",
     )
-    assert time.monotonic() - killed < 40
+    assert time.monotonic() - killed < LEASE_SECONDS + 10
     assert (done["worker"], done["attempt"]) == ("art-2", 2)
     late = {"lease_token": str(row["lease_token"]), "result": "late"}
     refused = client.post(f"{path}/complete", json=late)
@@ -131,7 +134,7 @@ def test_what_dies_is_started_again_and_sigterm_ends_all_of_it(platform: Platfor
 
     eventually(lambda: not web.is_running() and is_ready(url), within=30, what="another web server")
     below = children(platform.up)
-    postmaster = int((platform.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+    postmaster = platform.postmaster
     platform.up.terminate()
     assert platform.up.wait(40) == 0
     assert not any(process.is_running() for process in below)
@@ -142,7 +145,7 @@ def test_sigterm_ends_it_also_while_the_database_is_frozen(platform: Platform) -
     platform.env["DRAIN_SECONDS"] = "3"
     platform.start_up()
     time.sleep(22)  # past the pardon: it reads the clusters' records now
-    server = psutil.Process(int((platform.folder / "postgres" / "postmaster.pid").read_text().split()[0]))
+    server = psutil.Process(platform.postmaster)
     frozen = [server, *server.children()]
     for process in frozen:
         process.suspend()

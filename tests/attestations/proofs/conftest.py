@@ -8,6 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
+
+from attestations.proofs.ceremony import SYSTEMS
+from tests.attestations.proofs.proving import Proved, make_statement, prove
+
+
+@pytest.fixture(scope="session")
+def proofs(session_proof_keys: Path) -> dict[str, Proved]:
+    """A proof of each system, made once with the run's keys."""
+    with override_settings(PROOF_KEYS_DIR=session_proof_keys):
+        return {name: prove(name, make_statement()) for name in SYSTEMS}
 
 
 @pytest.fixture

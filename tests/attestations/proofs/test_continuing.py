@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 
 from attestations.models import Submission
 from attestations.proofs import groth16_ceremony
@@ -25,10 +27,38 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_chain")]
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Keys with contributions; `after` gives them with one more, which is made once."""
+
+    keys: KeyPair
+    contributions: tuple[dict[str, Any], ...] = ()
+    later: dict[str, Stage] = field(default_factory=dict)
+
+    def after(self, *names: str) -> Stage:
+        if not names:
+            return self
+        name, *more = names
+        if name not in self.later:
+            keys, contribution = groth16_ceremony.contribute(self.keys, name)
+            self.later[name] = Stage(keys, (*self.contributions, contribution))
+        return self.later[name].after(*more)
+
+    def stored(self, folder: Path) -> Path:
+        return store(folder, self.keys, list(self.contributions))
+
+
 @pytest.fixture(scope="module")
-def foreign() -> KeyPair:
+def foreign() -> Stage:
     """A whole set whose maker may know all numbers behind it."""
-    return SYSTEMS["groth16"].make()
+    return Stage(SYSTEMS["groth16"].make())
+
+
+@pytest.fixture(scope="module")
+def ours(session_proof_keys: Path) -> Stage:
+    """The set at hand, as each test finds it."""
+    with override_settings(PROOF_KEYS_DIR=session_proof_keys):
+        return Stage(folder_of("groth16").load_both())
 
 
 def run(*arguments: str) -> str:
@@ -47,15 +77,6 @@ def store(folder: Path, keys: KeyPair, contributions: list[dict[str, Any]]) -> P
         keys, origin="single-party setup", contributions=contributions, unverified_contributions=0
     )
     return folder
-
-
-def contributed(folder: Path, keys: KeyPair, *names: str) -> Path:
-    """A set with these contributions to the keys, and no others."""
-    contributions = []
-    for name in names:
-        keys, contribution = groth16_ceremony.contribute(keys, name)
-        contributions.append(contribution)
-    return store(folder, keys, contributions)
 
 
 def digest_shown(shown: str, name: str) -> str:
@@ -85,9 +106,9 @@ def test_what_others_contributed_to_the_keys_here_is_taken(
 
 
 def test_another_set_with_contributions_in_others_names_is_refused(
-    own_keys: Path, tmp_path: Path, foreign: KeyPair
+    own_keys: Path, tmp_path: Path, foreign: Stage
 ) -> None:
-    forged = contributed(tmp_path / "forged", foreign, "Ada", "Mallory")
+    forged = foreign.after("Ada", "Mallory").stored(tmp_path / "forged")
     before = find_prover("groth16").verifying_key_digest
 
     with pytest.raises(CommandError, match=r"first phase is another.*--replace"):
@@ -97,9 +118,9 @@ def test_another_set_with_contributions_in_others_names_is_refused(
 
 
 def test_taken_all_the_same_it_is_the_work_of_whoever_made_it(
-    own_keys: Path, tmp_path: Path, foreign: KeyPair
+    own_keys: Path, tmp_path: Path, foreign: Stage
 ) -> None:
-    forged = contributed(tmp_path / "forged", foreign, "Ada", "Mallory")
+    forged = foreign.after("Ada", "Mallory").stored(tmp_path / "forged")
 
     shown = take(forged, "--replace")
 
@@ -110,9 +131,9 @@ def test_taken_all_the_same_it_is_the_work_of_whoever_made_it(
 
 
 def test_what_is_added_to_an_unverified_set_makes_it_no_better(
-    own_keys: Path, tmp_path: Path, foreign: KeyPair
+    own_keys: Path, tmp_path: Path, foreign: Stage
 ) -> None:
-    take(contributed(tmp_path / "forged", foreign, "Ada"), "--replace")
+    take(foreign.after("Ada").stored(tmp_path / "forged"), "--replace")
     run("--contribute", "Own")
     folder = folder_of("groth16")
     keys, added = groth16_ceremony.contribute(folder.load_both(), "Grace")
@@ -126,39 +147,41 @@ def test_what_is_added_to_an_unverified_set_makes_it_no_better(
     assert [item["name"] for item in folder.verified_contributions()] == ["Own", "Grace"]
 
 
-def test_a_result_that_leaves_our_contribution_out_is_refused(own_keys: Path, tmp_path: Path) -> None:
-    without = contributed(tmp_path / "without", folder_of("groth16").load_both(), "Mallory", "Ada")
+def test_a_result_that_leaves_our_contribution_out_is_refused(
+    own_keys: Path, tmp_path: Path, ours: Stage
+) -> None:
+    without = ours.after("Mallory", "Ada").stored(tmp_path / "without")
     run("--contribute", "Own")
 
     with pytest.raises(CommandError, match="are not the first of theirs"):
         take(without)
 
 
-def test_a_result_on_another_delta_is_refused(own_keys: Path, tmp_path: Path) -> None:
+def test_a_result_on_another_delta_is_refused(own_keys: Path, tmp_path: Path, ours: Stage) -> None:
     """A contribution that isn't listed may be by somebody who kept its number."""
-    ours = folder_of("groth16").load_both()
-    unlisted, _ = groth16_ceremony.contribute(ours, "Mallory")
+    both = ours.after("Mallory", "Ada")
+    _unlisted, listed = both.contributions
 
     with pytest.raises(CommandError, match="follows on the delta"):
-        take(contributed(tmp_path / "unlisted", unlisted, "Ada"))
+        take(store(tmp_path / "unlisted", both.keys, [listed]))
 
 
-def test_a_contributors_digest_is_of_the_first_phase_too(own_keys: Path) -> None:
-    ours = folder_of("groth16").load_both()
+def test_a_contributors_digest_is_of_the_first_phase_too(ours: Stage) -> None:
+    later = ours.after("Grace")
 
-    keys, contribution = groth16_ceremony.contribute(ours, "Ada")
+    keys, [contribution] = later.keys, later.contributions
 
-    assert first_phase(keys) == first_phase(ours)
+    assert first_phase(keys) == first_phase(ours.keys)
     digest = contribution_digests(keys, [contribution])
-    for field in ("alpha_1", "beta_1", "beta_2", "tau_1", "tau_2"):
-        other = {**keys, "proving": keys["proving"] | {field: None}}
+    for name in ("alpha_1", "beta_1", "beta_2", "tau_1", "tau_2"):
+        other = {**keys, "proving": keys["proving"] | {name: None}}
         assert contribution_digests(other, [contribution]) != digest
 
 
 def test_keys_without_contributions_are_a_word_too(
-    own_keys: Path, settings: Any, tmp_path: Path, foreign: KeyPair
+    own_keys: Path, settings: Any, tmp_path: Path, foreign: Stage
 ) -> None:
-    store(tmp_path / "foreign", foreign, [])
+    foreign.stored(tmp_path / "foreign")
 
     with pytest.raises(CommandError, match="No contributions come with them"):
         take(tmp_path / "foreign")
@@ -169,11 +192,11 @@ def test_keys_without_contributions_are_a_word_too(
 
 @pytest.mark.parametrize("status", ["proof_generation", "proof_publishing"])
 def test_keys_that_proofs_wait_for_are_replaced_only_when_told(
-    own_keys: Path, tmp_path: Path, tenant: Tenant, status: str
+    own_keys: Path, tmp_path: Path, tenant: Tenant, ours: Stage, status: str
 ) -> None:
     make_submission(tenant, status=status)
     waiting, coming = (1, 0) if status == "proof_publishing" else (0, 1)
-    result = contributed(tmp_path / "result", folder_of("groth16").load_both(), "Grace")
+    result = ours.after("Grace").stored(tmp_path / "result")
     before = find_prover("groth16").verifying_key_digest
 
     for refused in (["--contribute", "Ada"], ["--import", str(result), "--origin", "x"]):

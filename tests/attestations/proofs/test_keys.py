@@ -20,7 +20,7 @@ from attestations.proofs.making import is_valid, make_proof
 from attestations.proofs.plonk import PlonkProver
 from attestations.proofs.protocol import ProofFailed
 from attestations.proofs.provers import find_prover
-from tests.attestations.proofs.proving import SECRET, make_statement, prove
+from tests.attestations.proofs.proving import SECRET, Proved, make_statement, prove
 
 KINDS = [Groth16Prover, PlonkProver]
 
@@ -110,35 +110,36 @@ def test_a_manifest_that_names_no_files_is_refused(own_keys: Path, files: Any) -
     assert failure.value.code == "keys_damaged"
 
 
-def test_verifying_makes_no_keys(settings: Any, tmp_path: Path, session_proof_keys: Path) -> None:
-    settings.PROOF_KEYS_DIR = session_proof_keys
-    proved = prove("plonk", make_statement())
+def test_verifying_makes_no_keys(settings: Any, tmp_path: Path, proofs: dict[str, Proved]) -> None:
+    made = proofs["plonk"]
     settings.PROOF_KEYS_DIR = tmp_path / "none"
 
     with pytest.raises(ProofFailed, match="There are no keys") as failure:
-        is_valid("plonk", proved.statement, proved.proof)
+        is_valid("plonk", made.statement, made.proof)
 
     assert failure.value.code == "keys_damaged"
     assert not settings.PROOF_KEYS_DIR.exists()
 
 
-def test_a_verifier_needs_no_proving_key(own_keys: Path) -> None:
-    proved = prove("plonk", make_statement())
+def test_a_verifier_needs_no_proving_key(own_keys: Path, proofs: dict[str, Proved]) -> None:
+    made = proofs["plonk"]
     (own_keys / "plonk" / "proving.key").unlink()
 
-    assert is_valid("plonk", proved.statement, proved.proof)
+    assert is_valid("plonk", made.statement, made.proof)
 
 
-def test_new_keys_are_noticed_by_a_process_that_has_the_old(own_keys: Path) -> None:
+def test_new_keys_are_noticed_by_a_process_that_has_the_old(
+    own_keys: Path, proofs: dict[str, Proved]
+) -> None:
     """A publisher lives for weeks."""
-    proved = prove("plonk", make_statement())
-    assert is_valid("plonk", proved.statement, proved.proof)
+    old = proofs["plonk"]
+    assert is_valid("plonk", old.statement, old.proof)
     shutil.rmtree(own_keys / "plonk")
     PlonkProver(own_keys / "plonk").setup()
 
-    assert not is_valid("plonk", proved.statement, proved.proof)
+    assert not is_valid("plonk", old.statement, old.proof)
     renewed = prove("plonk", make_statement())
-    assert renewed.proof["verifying_key"] != proved.proof["verifying_key"]
+    assert renewed.proof["verifying_key"] != old.proof["verifying_key"]
     assert is_valid("plonk", renewed.statement, renewed.proof)
 
 

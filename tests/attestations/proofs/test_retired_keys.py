@@ -12,7 +12,7 @@ from attestations.proofs.keys import MANIFEST, KeyPair
 from attestations.proofs.making import is_valid
 from attestations.proofs.protocol import ProofFailed
 from attestations.proofs.provers import find_prover
-from tests.attestations.proofs.proving import make_statement, prove
+from tests.attestations.proofs.proving import Proved, make_statement, prove
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,10 @@ def use(system: str, keys: KeyPair) -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_a_proof_outlives_its_keys(own_keys: Path, others: dict[str, KeyPair], system: str) -> None:
-    old = prove(system, make_statement())
+def test_a_proof_outlives_its_keys(
+    own_keys: Path, others: dict[str, KeyPair], proofs: dict[str, Proved], system: str
+) -> None:
+    old = proofs[system]
 
     use(system, others[system])
 
@@ -41,9 +43,9 @@ def test_a_proof_outlives_its_keys(own_keys: Path, others: dict[str, KeyPair], s
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_it_proves_nothing_under_another_key_than_its_own(
-    own_keys: Path, others: dict[str, KeyPair], system: str
+    own_keys: Path, others: dict[str, KeyPair], proofs: dict[str, Proved], system: str
 ) -> None:
-    old = prove(system, make_statement())
+    old = proofs[system]
     use(system, others[system])
     new = prove(system, make_statement())
 
@@ -68,8 +70,10 @@ def test_the_manifest_lists_each_key_that_was_used_once(own_keys: Path, others: 
     assert all((folder.path / entry["name"]).exists() for entry in folder.manifest()["retired"])
 
 
-def test_a_retired_key_that_is_damaged_is_said(own_keys: Path, others: dict[str, KeyPair]) -> None:
-    old = prove("plonk", make_statement())
+def test_a_retired_key_that_is_damaged_is_said(
+    own_keys: Path, others: dict[str, KeyPair], proofs: dict[str, Proved]
+) -> None:
+    old = proofs["plonk"]
     use("plonk", others["plonk"])
     (own_keys / "plonk" / "verifying.key").write_bytes(b"{}")
 
@@ -80,8 +84,10 @@ def test_a_retired_key_that_is_damaged_is_said(own_keys: Path, others: dict[str,
 
 
 @pytest.mark.parametrize("retired", [5, [5], [{}]])
-def test_a_manifest_that_does_not_say_which_are_retired_is_refused(own_keys: Path, retired: object) -> None:
-    old = prove("plonk", make_statement())
+def test_a_manifest_that_does_not_say_which_are_retired_is_refused(
+    own_keys: Path, proofs: dict[str, Proved], retired: object
+) -> None:
+    old = proofs["plonk"]
     path = own_keys / "plonk" / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"retired": retired}))
 

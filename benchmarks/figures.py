@@ -70,6 +70,13 @@ FIGURES = {
     "plonk_prove_ms": Figure(module="proofs", unit="ms", at_most=2_000),
     "plonk_verify_ms": Figure(module="proofs", unit="ms", at_most=20),
     "plonk_peak_mb": Figure(module="proofs", unit="MB", at_most=256),
+    "event_delay_p50_ms": Figure(module="streams", unit="ms", at_most=150),
+    "event_delay_p95_ms": Figure(module="streams", unit="ms", at_most=500),
+    "event_delay_p50_ms_1_watcher": Figure(module="streams", unit="ms", at_most=50),
+    "event_delay_p95_ms_1_watcher": Figure(module="streams", unit="ms", at_most=100),
+    "watcher_kb": Figure(module="streams", unit="KB", at_most=100),
+    "lines_per_s": Figure(module="streams", unit="lines/s", at_least=20_000),
+    "session_kb": Figure(module="streams", unit="KB", at_most=10),
     "recovery_s": Figure(module="recovery", unit="s", at_most=40),
 }
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 20.0
 READY_SECONDS = 60.0
@@ -41,6 +43,13 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self._popen.poll() is None
+
+    @property
+    def memory_kb(self) -> float:
+        """What it and all below it hold in memory."""
+        own = psutil.Process(self._popen.pid)
+        held: int = sum(each.memory_info().rss for each in [own, *own.children(recursive=True)])
+        return held / 1_024
 
     def wait_until(self, is_done: Callable[[], bool], *, seconds: float, pause: float = 0.1) -> None:
         """Look every `pause` seconds; raises RuntimeError with the end of the log when it takes too long."""
@@ -100,10 +109,17 @@ def cluster(
 @contextmanager
 def web() -> Iterator[int]:
     """The web server, once it answers; yields its port."""
-    port = free_port()
-    with running("manage.py", "web", "--port", str(port)) as process:
-        process.wait_until(lambda: _is_ready(port), seconds=READY_SECONDS)
+    with web_server() as (_, port):
         yield port
+
+
+@contextmanager
+def web_server(*, settings: Mapping[str, str] = NOTHING) -> Iterator[tuple[Process, int]]:
+    """The web server, once it answers; it and its port."""
+    port = free_port()
+    with running("manage.py", "web", "--port", str(port), **settings) as process:
+        process.wait_until(lambda: _is_ready(port), seconds=READY_SECONDS)
+        yield process, port
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -42,3 +43,12 @@ def die(envelope: JobEnvelope[Seconds]) -> None:
     """Take the process along, unless `seconds` is 0."""
     if envelope.payload.seconds:
         os._exit(1)
+
+
+@handler("test.talk", payload=Seconds, retry=RetryPolicy(max_attempts=1))
+def talk(envelope: JobEnvelope[Seconds]) -> None:
+    """Say a line every so many `seconds`, until it is stopped."""
+    for number in itertools.count(1):
+        envelope.checkpoint()
+        envelope.log(f"line {number}")
+        time.sleep(envelope.payload.seconds)

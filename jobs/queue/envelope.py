@@ -62,14 +62,16 @@ class JobEnvelope(Generic[Payload]):
             raise JobStopped
 
     def log(self, *lines: str) -> None:
-        """Keep lines of the job's log, which those who watch it see at once; raises JobStopped when it is over.
+        """Keep lines of the job's log, which those who watch it see at once; raises JobStopped as checkpoint() does.
 
         Inside a transaction of the handler's own they are seen when that commits, and only then.
         """
+        self.checkpoint()
         if lines and not self.telling.log(lines):
             raise JobStopped
 
     def progress(self, percent: int, message: str = "") -> None:
-        """Say how far the job is, from 0 to 100, to those who watch it; raises JobStopped when it is over."""
+        """Say how far the job is, from 0 to 100, to those who watch it; raises JobStopped as checkpoint() does."""
+        self.checkpoint()
         if not self.telling.progress(percent, message):
             raise JobStopped

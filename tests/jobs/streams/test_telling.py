@@ -60,6 +60,30 @@ def test_a_handler_tells_while_it_runs(
     assert talker == [JobStopped]
 
 
+@pytest.fixture
+def chatterbox(tenant: Tenant) -> Iterator[None]:
+    """A kind that does nothing but talk, and is cancelled after its first word."""
+
+    @handler("tests.chatterbox", payload=NoPayload)
+    def talk(envelope: JobEnvelope[NoPayload]) -> None:
+        for number in range(3):
+            envelope.log(f"word {number}")
+            cancel_job(Job.objects.get(pk=envelope.job_id), by="alice")
+
+    yield
+    unregister("tests.chatterbox")
+
+
+def test_telling_is_a_checkpoint(tenant: Tenant, run_jobs: RunJobs, chatterbox: None) -> None:
+    job_id = enqueue_job("tests.chatterbox", {}, tenant_id=tenant.pk)
+
+    run_jobs()
+
+    said = Event.objects.filter(job=job_id, type="log").values_list("data", flat=True)
+    assert list(said) == [{"lines": ["word 0"]}]
+    assert Job.objects.get(pk=job_id).status == "cancelled"
+
+
 def test_progress_is_on_the_row_and_reopens_the_evaluation(tenant: Tenant) -> None:
     workflow = make_workflow(tenant, is_cleanup_evaluated=True)
     job = make_job(

@@ -16,8 +16,10 @@ from config.tracing import log_fields
 
 HOSTNAME = socket.gethostname()
 
-# What `logging` itself puts on a record; everything else came through `extra` and is logged.
-_BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# What `logging` itself puts on a record; everything else came through `extra` and is logged. But for Django's request:
+# its text is the address with the query, in which there may be a stream token.
+_BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request"}
+LINE_START = '{"level": "'  # by which a line is known for one of ours
 LONG_LINE_CHARS = 600  # what a job that completes says is shorter
 Clean = Callable[[Any], Any]
 _encode = json.JSONEncoder(default=str, ensure_ascii=False).encode

@@ -60,6 +60,8 @@ def start_session(
 
 def find_session(tenant: Tenant, session_id: str) -> ProofSession | None:
     """The tenant's session of this name, also one that is over."""
+    if not SESSION_ID.fullmatch(session_id):
+        return None
     mine = ProofSession.objects.filter(tenant=tenant, workflow_id=name_of(session_id))
     found: ProofSession | None = mine.first()
     return found

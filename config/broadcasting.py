@@ -73,7 +73,7 @@ class StreamRefused(Exception):
 class Page:
     """News as they go out, made once for all watchers."""
 
-    begin: int  # what the store was read from
+    begin: Cursor  # what was read behind
     frames: Sequence[tuple[Frame, bytes]]
     cursor: Cursor
     is_over: bool
@@ -82,7 +82,7 @@ class Page:
     def of(cls, cursor: Cursor, news: News) -> Page:
         """What is news behind `cursor`."""
         frames = [(frame, encode(frame)) for frame in news.frames]
-        return cls(cursor.after, frames, news.cursor, news.is_over)
+        return cls(cursor, frames, news.cursor, news.is_over)
 
 
 class Watcher:
@@ -98,9 +98,11 @@ class Watcher:
 
     def tell(self, page: Page) -> None:
         """Add what is new to this client; one that can't keep up is sent away."""
-        if self.is_over or page.begin > self.cursor.after:
+        if self.is_over or page.begin.after > self.cursor.after:
             return  # it has joined further back, and the next page begins there
-        chunks = [data for frame, data in page.frames if self._is_new(frame, page)]
+        # What has changed is of use to those who know what it was before; to others the next page tells all that is.
+        takes_state = page.begin.shown in (None, self.cursor.shown)
+        chunks = [data for frame, data in page.frames if self._is_new(frame, page, takes_state=takes_state)]
         size = sum(map(len, chunks))
         if self._waiting and (
             len(self._waiting) + len(chunks) > WAITING_FRAMES or self._bytes + size > WAITING_BYTES
@@ -112,16 +114,16 @@ class Watcher:
         self.cursor = Cursor(
             max(self.cursor.position, page.cursor.position),
             max(self.cursor.after, page.cursor.after),
-            page.cursor.shown,
+            page.cursor.shown if takes_state else self.cursor.shown,
         )
-        if page.is_over:
+        if page.is_over and takes_state:
             self.is_over = True
         self._changed.set()
 
-    def _is_new(self, frame: Frame, page: Page) -> bool:
+    def _is_new(self, frame: Frame, page: Page, *, takes_state: bool) -> bool:
         if frame.id is None:
-            return bool(page.cursor.shown != self.cursor.shown)
-        return frame.is_last or frame.id > self.cursor.position
+            return takes_state and bool(page.cursor.shown != self.cursor.shown)
+        return takes_state if frame.is_last else frame.id > self.cursor.position
 
     def _send_away(self) -> None:
         last = {"reason": "too_slow", "last_event_id": self.cursor.position}
@@ -341,6 +343,8 @@ class Hub:
         if not self._watchers:
             self._catching_up = asyncio.Lock()  # which belongs to the loop that runs now
         self._watchers[access].add(watcher)
+        if self.is_closed:
+            watcher.hurry()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_while_watched())
         try:
@@ -351,6 +355,7 @@ class Hub:
                 del self._watchers[access]
             if not self._watchers:
                 self._asking.cancel()
+                self._asking = None  # it ends later than whoever comes now asks for it
 
     def _announce(self, payload: str) -> None:
         for reader in self._readers.values():

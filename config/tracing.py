@@ -70,10 +70,20 @@ def log_fields() -> dict[str, str | None]:
 
 def trace_of(request: HttpRequest) -> Trace:
     """Read `traceparent` and `X-Request-Id`; what is missing or malformed is made anew."""
-    match = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    trace_id = match[1] if match and match[1] != NO_TRACE else new_trace_id()
+    trace_id = trace_id_of(request.headers.get("traceparent", ""))
     request_id = request.headers.get("X-Request-Id", "")
     return Trace(trace_id, request_id if REQUEST_ID.fullmatch(request_id) else str(uuid.uuid4()))
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The trace id of a `traceparent`; a new one where that is missing or malformed."""
+    match = TRACEPARENT.fullmatch(traceparent)
+    return match[1] if match and match[1] != NO_TRACE else new_trace_id()
+
+
+def traceparent_of(trace_id: str) -> str:
+    """What hands a trace on to whoever works for it: a `traceparent` with a span of its own."""
+    return f"00-{trace_id}-{secrets.token_hex(8)}-01"
 
 
 class TraceMiddleware:

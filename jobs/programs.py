@@ -1,7 +1,8 @@
 """Runs a program as a child process whose output is read line by line, as it is printed.
 
 While its lines are being stored nothing is read: a program that prints faster blocks on its pipe, and memory stays
-flat. Nothing that it has started outlives the call.
+flat. What it logs goes where this process logs. It has a process group of its own, none of which outlives the call; a
+process that has left the group for a session of its own does, unless it ends with its parent by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -22,6 +24,7 @@ from typing import IO
 
 from django.conf import settings
 
+from config.logging import LINE_START
 from config.processes import end_with_parent
 
 LOOK_EVERY_SECONDS = 0.2
@@ -33,12 +36,15 @@ PIPE_BYTES = 65_536  # as much as a pipe holds: one read empties it
 BATCH_LINES = 500
 LINE_MAX = 10_000
 KEPT_OF_STDERR = 4_096
+LOG_LINE_MAX = 65_536  # bytes; of a longer one the rest is left out
 # Their handlers raise: of a job that has run for its time, and at a terminal.
 RAISING = (signal.SIGALRM, signal.SIGINT)
 
 
 class ProgramFailed(Exception):
     """It could not be started, or has not ended well; str() is what it said last on stderr, else how it ended.
+
+    Lines of its log, which may speak of anybody, are none of that.
 
     `exit_code` is None where it was killed by a signal or never started.
     """
@@ -66,7 +72,8 @@ def run_program(
 
     `on_lines` gets what it prints as it comes, up to 500 whole lines at once, a line of more than 10,000 characters as
     several. `checkpoint` is called about 5 times a second. What either raises, or a signal's handler, ends the program and
-    all that it has started. Raises ProgramFailed, ProgramTimedOut.
+    its process group. Log lines in JSON, which it writes to stderr, go to our stderr as they come. Raises ProgramFailed,
+    ProgramTimedOut.
     """
     ends_at = time.monotonic() + seconds
     with _Child(argv, folder, stdin, os.environ if env is None else env) as child:
@@ -102,13 +109,14 @@ class _Child:
         self._pipes.register(self._popen.stderr, selectors.EVENT_READ, _Child._hear_stderr)
         os.set_blocking(self._popen.stdin.fileno(), False)
         self._pipes.register(self._popen.stdin, selectors.EVENT_WRITE, _Child._feed)
-        self._stdin, self._stdout, self._stderr = stdin, _Lines(), bytearray()
+        self._stdin, self._stdout, self._stderr = stdin, _Lines(), _Complaints()
 
     def __enter__(self) -> _Child:
         return self
 
     def __exit__(self, *raised: object) -> None:
         with _undisturbed():
+            self._hear_last_complaints()
             self._end()
             del self._popen  # here, for what is raised while an object is deleted is lost
 
@@ -132,11 +140,12 @@ class _Child:
         # However long the lines so far took to be stored, none is lost.
         yield from self.listen(0)
         yield from _in_batches(self._stdout.rest())
+        self._stderr.end()
 
     def refuse_failure(self, name: str) -> None:
         """Raise ProgramFailed unless it has ended with exit code 0."""
         code = self._popen.returncode
-        said = _last_words(self._stderr)
+        said = self._stderr.last_words()
         if code < 0:
             how = f"{name} was killed by signal {-code}"
             raise ProgramFailed(f"{how}: {said}" if said else how, exit_code=None)
@@ -152,10 +161,15 @@ class _Child:
         return self._stdout.read(self._read(pipe))
 
     def _hear_stderr(self, pipe: IO[bytes]) -> list[str]:
-        self._stderr += self._read(pipe)
-        # One more, which tells whether the first of those kept begins a line.
-        del self._stderr[: -KEPT_OF_STDERR - 1]
+        self._stderr.read(self._read(pipe))
         return []
+
+    def _hear_last_complaints(self) -> None:
+        """Whatever has ended it: what it logged until then is not lost."""
+        pipe = self._popen.stderr
+        if pipe and pipe in [key.fileobj for key, _ in self._pipes.select(0)]:
+            self._hear_stderr(pipe)
+        self._stderr.end()
 
     def _read(self, pipe: IO[bytes]) -> bytes:
         said = os.read(pipe.fileno(), PIPE_BYTES)
@@ -196,6 +210,54 @@ class _Lines:
         return _cut(last) if last else []
 
 
+class _Complaints:
+    """What comes on stderr: lines of a log are handed on as they come, of the rest the end is kept."""
+
+    def __init__(self) -> None:
+        self._line, self._words = b"", bytearray()
+
+    def read(self, data: bytes) -> None:
+        *whole, self._line = (self._line + data).split(b"\n")
+        for line in whole:
+            self._take(line + b"\n")
+        # A line of a log is known by its beginning, and of words the end counts.
+        kept = slice(LOG_LINE_MAX) if _is_log(self._line) else slice(-LOG_LINE_MAX, None)
+        self._line = self._line[kept]
+
+    def end(self) -> None:
+        """Nothing follows: a line without an end is one, too."""
+        line, self._line = self._line, b""
+        if line:
+            self._take(line)
+
+    def last_words(self) -> str:
+        """The last lines but those of a log, whole ones where there are any."""
+        kept = self._words[-KEPT_OF_STDERR:]
+        if len(self._words) > KEPT_OF_STDERR:
+            kept = self._words.partition(b"\n")[2] or kept
+        return _storable(kept.decode(errors="replace")).strip()
+
+    def _take(self, line: bytes) -> None:
+        if _is_log(line):
+            _hand_on(line)
+        else:
+            self._words += line
+            # One more, which tells whether the first of those kept begins a line.
+            del self._words[: -KEPT_OF_STDERR - 1]
+
+
+def _is_log(line: bytes) -> bool:
+    return line.startswith(LINE_START.encode())
+
+
+def _hand_on(line: bytes) -> None:
+    """Write a line of a log as if it were ours."""
+    text = line.rstrip(b"\n")
+    shown = text if len(text) < LOG_LINE_MAX else text[:LOG_LINE_MAX] + "…".encode()
+    sys.stderr.write(shown.decode(errors="replace") + "\n")
+    sys.stderr.flush()
+
+
 def _cut(line: str) -> list[str]:
     """The line in pieces of LINE_MAX at most; an empty one is a piece, too."""
     return [line[at : at + LINE_MAX] for at in range(0, len(line), LINE_MAX)] or [""]
@@ -209,14 +271,6 @@ def _storable(text: str) -> str:
 def _in_batches(lines: list[str]) -> Iterator[list[str]]:
     for at in range(0, len(lines), BATCH_LINES):
         yield lines[at : at + BATCH_LINES]
-
-
-def _last_words(stderr: bytearray) -> str:
-    """The last lines, whole ones where there are any."""
-    kept = stderr[-KEPT_OF_STDERR:]
-    if len(stderr) > KEPT_OF_STDERR:
-        kept = stderr.partition(b"\n")[2] or kept
-    return _storable(kept.decode(errors="replace")).strip()
 
 
 def _start(argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -38,8 +38,10 @@ ADVICE = {
     "exit_2": "A setting of the platform is not what the program can work with: correct it, restart, and retry.",
     "exit_3": "Name an installed prover for it in PROVERS, restart, and retry; or run it with Groth16 or PlonK.",
     "exit_4": "If the keys in PROOF_KEYS_DIR were replaced since the proofs were made, run a new session. Else retry.",
-    "exit_5": "See whether the chain's node answers and holds the contract of CONTRACT_ADDRESS. Then retry: what is "
-    "recorded already is not sent again.",
+    "exit_5": "See whether the chain's node answers, fees are below CHAIN_MAX_FEE_GWEI, and PRIVATE_KEY's account can pay. "
+    "Then retry: what is recorded already is not sent again.",
+    "exit_6": "A retry would be refused again. If the contract is the wrong one, correct CONTRACT_ADDRESS, restart, and "
+    "retry. Else run a new session: its proofs are bound to the PRIVATE_KEY and the proof keys of now.",
     "killed": "Something has killed its program, most likely for want of memory. Make room, and retry.",
     "timed_out": "The machine is too busy for its time limit, or the chain too slow. Retry goes on with this phase.",
     "worker_lost": "Its cluster has gone away in mid-phase. Retry goes on with this phase.",

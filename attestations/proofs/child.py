@@ -71,9 +71,9 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> bool:
 
 def _answer(order: dict[str, Any]) -> dict[str, Any]:
     try:
-        bound_memory(None)
+        _bound_memory(None)
         prover = load_prover(order["prover"], Path(order["keys"]))
-        bound_memory(order["memory_mb"] * 1_048_576)
+        _bound_memory(order["memory_mb"] * 1_048_576)
         return {"made": _make(prover, _statement_of(order), int(order["secret"], 16))}
     except ProofFailed as error:
         return _failed(error.code, str(error))
@@ -110,7 +110,7 @@ def _statement_of(order: dict[str, Any]) -> Statement:
     )
 
 
-def bound_memory(limit: int | None) -> None:
+def _bound_memory(limit: int | None) -> None:
     """Limit what is written to, heap and anonymous maps: threads reserve far more addresses than they ever use.
 
     Lifted for imports, so that whatever fails under it has failed for want of memory.
@@ -135,7 +135,7 @@ def _make(prover: Prover, statement: Statement, secret: int) -> dict[str, Any]:
     return {
         "proof": encoded,
         "stages": stages,
-        "peak_mb": peak_mb(),
+        "peak_mb": _peak_mb(),
         "verifying_key": prover.verifying_key_digest,
     }
 
@@ -147,7 +147,7 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
     stages[name] = round(time.perf_counter() - began, 4)
 
 
-def peak_mb() -> float:
+def _peak_mb() -> float:
     """The most memory held since the process began.
 
     What getrusage says counts the parent's too, where there is no /proc to ask.

@@ -15,6 +15,7 @@ from attestations.chain.errors import ChainNotConfigured, ChainRefused, ChainUna
 from attestations.proofs.child import place_of
 from attestations.proofs.making import LONG_NUMBER
 from attestations.proofs.protocol import InvalidStatement, ProofFailed, ProverNotInstalled
+from config.tracing import Trace, bound_trace, trace_id_of
 
 
 class Exit(IntEnum):
@@ -25,7 +26,8 @@ class Exit(IntEnum):
     USAGE = 2  # an argument, a setting, or a file that can't be read or written
     NOT_INSTALLED = 3  # the prover
     NO_PROOF = 4  # it could not be made, or is none
-    CHAIN = 5  # has refused, or does not answer
+    CHAIN = 5  # not now: it does not answer, or takes nothing
+    REFUSED = 6  # by the chain, which would refuse it again
 
 
 EXIT_CODES = """\
@@ -35,7 +37,8 @@ exit codes:
   2  an argument, a setting, or a file that can't be read or written
   3  the prover is not installed
   4  a proof could not be made, or what was given is none
-  5  the chain refused, or did not answer"""
+  5  the chain does not answer, or takes nothing now
+  6  the chain refuses for good"""
 
 
 class UsageError(Exception):
@@ -68,10 +71,14 @@ def bytes_of(count: int) -> str:
 
 
 def run(program: Callable[[], None]) -> NoReturn:
-    """Run a program to its exit code; whatever it raises is one sentence on stderr."""
+    """Run a program to its exit code; whatever it raises is one sentence on stderr.
+
+    What it logs carries the trace of the environment's TRACEPARENT, of whoever has it run.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        program()
+        with bound_trace(Trace(trace_id_of(os.environ.get("TRACEPARENT", "")))):
+            program()
     except Exception as error:
         end(*_exit_of(error))
     except KeyboardInterrupt:
@@ -98,9 +105,12 @@ def _exit_of(error: Exception) -> tuple[Exit, str]:
         case ProverNotInstalled():
             return Exit.NOT_INSTALLED, str(error)
         case ProofFailed() | InvalidStatement():
-            return Exit.NO_PROOF, LONG_NUMBER.sub("…", str(error))
-        case ChainNotConfigured() | ChainUnavailable() | ChainRefused():
+            # It may quote a prover, line by line.
+            return Exit.NO_PROOF, LONG_NUMBER.sub("…", " ".join(str(error).split()))
+        case ChainNotConfigured() | ChainUnavailable():
             return Exit.CHAIN, str(error)
+        case ChainRefused():
+            return Exit.REFUSED, str(error)
         case BrokenPipeError():
             # Nobody reads on; Python would complain again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,31 +1,28 @@
-"""The program that proves what files hold: `python -m attestations.proofs.generate --help`."""
+"""The program that proves what files hold: `python -m attestations.proofs.generate --help`.
+
+It loads no prover: proofs are made in a process apart, which knows no setting and nothing of the environment.
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import os
 import re
 import resource
 import secrets
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from django.conf import settings
 
 from attestations.chain.configuration import submitter_address
 from attestations.chain.errors import ChainNotConfigured
-from attestations.proofs.child import bound_memory, peak_mb
 from attestations.proofs.exits import UsageError, bytes_of, make_parser, run, say, short
 from attestations.proofs.files import NAME, PROOFS_MAX, InputProof, ProofFile, write_json
-from attestations.proofs.hush import Hush
+from attestations.proofs.making import MadeProof, make_proof
 from attestations.proofs.mimc import commitment_of
-from attestations.proofs.process import THREADS
-from attestations.proofs.protocol import ADDRESS, SCALAR_FIELD, ProofFailed, Prover
-from attestations.proofs.provers import keys_dir, load_prover, prover_path
+from attestations.proofs.protocol import ADDRESS, SCALAR_FIELD
+from attestations.proofs.provers import keys_dir, prover_path
 
 NOBODY = "0x" + "0" * 40
 SECRET = re.compile(r"(0x)?[0-9a-fA-F]{1,64}")
@@ -52,14 +49,8 @@ class Input:
 
 def main() -> None:
     """Prove every input, and write the proofs."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.environ.update(THREADS)  # read when a prover is loaded
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold the creator's key
     arguments = _parser().parse_args()
-    hush = Hush()
-    hush.watch(lambda: _generate(arguments, hush))
-
-
-def _generate(arguments: argparse.Namespace, hush: Hush) -> None:
     inputs = _read_inputs(arguments.inputs)
     secret = _secret()
     file = ProofFile(
@@ -68,14 +59,9 @@ def _generate(arguments: argparse.Namespace, hush: Hush) -> None:
         submitter=_submitter(arguments.submitter),
         proofs=[],
     )
-    prover = _load(arguments.proof_type, hush)
-    for number, given in enumerate(inputs, 1):
-        with hush.quiet():
-            made = _prove(prover, file, given, secret)
-        file.proofs.append(made.proof)
-        say(f"proof {number} of {len(inputs)}: {given.name}, {made.told}")
+    peak_mb = _prove(file, inputs, secret)
     size = write_json(arguments.out, file.to_json())
-    say(f"written: {arguments.out.name}, {bytes_of(size)}; {peak_mb():.0f} MB of memory at most")
+    say(f"written: {arguments.out.name}, {bytes_of(size)}; {peak_mb:.0f} MB of memory at most")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,48 +144,42 @@ def _publisher() -> tuple[str, str]:
         return NOBODY, "nobody: no chain configured"
 
 
-def _load(proof_type: str, hush: Hush) -> Prover:
-    """The prover with its keys, made where there are none. From now on memory is limited."""
-    began = time.perf_counter()
+def _prove(file: ProofFile, inputs: list[Input], secret: int) -> float:
+    """Add a proof of each input to the file; the most memory, in MB, that making them took."""
+    has_keys = _look_for_keys(file.proof_type)
+    peak_mb = 0.0
+    for number, given in enumerate(inputs, 1):
+        made = _prove_one(file, given, secret)
+        if number == 1:
+            how = "loaded" if has_keys else "made"
+            say(f"keys: {how} in {made.stages['setup']:.2f} s, verifying key {short(made.verifying_key)}")
+        say(f"proof {number} of {len(inputs)}: {given.name}, {_told(made)}")
+        peak_mb = made.peak_mb
+    return peak_mb
+
+
+def _look_for_keys(proof_type: str) -> bool:
+    """Whether there are some; says so before time is spent on making them."""
+    prover_path(proof_type)  # raises ProverNotInstalled
     keys = keys_dir(proof_type)
-    with hush.quiet():
-        prover = load_prover(prover_path(proof_type), keys)
-    how = "loaded"
-    if not keys.is_dir() or not any(keys.iterdir()):
-        say(f"keys: there are none of {proof_type} yet; they are made, which takes seconds")
-        how = "made"
-    bound_memory(settings.PROOF_MEMORY_MB * 1_048_576)
-    with hush.quiet():
-        prover.setup()
-        digest = prover.verifying_key_digest
-    say(f"keys: {how} in {time.perf_counter() - began:.2f} s, verifying key {short(digest)}")
-    return prover
+    has_keys = keys.is_dir() and any(keys.iterdir())
+    if not has_keys:
+        say(f"keys: there are none of {proof_type} yet; making them takes seconds")
+    return has_keys
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Proved:
-    proof: InputProof
-    told: str
+def _prove_one(file: ProofFile, given: Input, secret: int) -> MadeProof:
+    """Prove an input; the proof is verified, too."""
+    proof = InputProof(name=given.name, sha256=given.sha256, proof={}, seconds=0)
+    made = make_proof(file.proof_type, file.statement_of(proof), secret)
+    file.proofs.append(replace(proof, proof=made.proof, seconds=made.stages["prove"]))
+    return made
 
 
-def _prove(prover: Prover, file: ProofFile, given: Input, secret: int) -> _Proved:
-    """Prove an input, and verify the proof from its JSON."""
-    made = InputProof(name=given.name, sha256=given.sha256, proof={}, seconds=0)
-    statement = file.statement_of(made)
-    began = time.perf_counter()
-    proof = prover.prove(statement, secret)
-    proved_at = time.perf_counter()
-    encoded = prover.to_json(proof)
-    is_valid = prover.verify(statement, prover.from_json(encoded))
-    verified_at = time.perf_counter()
-    if not is_valid:
-        raise ProofFailed("proof_invalid", f"the proof of {given.name} that was made does not verify")
-    seconds, milliseconds = proved_at - began, (verified_at - proved_at) * 1_000
-    size = bytes_of(len(json.dumps(encoded)))
-    return _Proved(
-        proof=InputProof(name=given.name, sha256=given.sha256, proof=encoded, seconds=round(seconds, 4)),
-        told=f"made in {seconds:.2f} s, verified in {milliseconds:.0f} ms, {size} of JSON",
-    )
+def _told(made: MadeProof) -> str:
+    seconds, milliseconds = made.stages["prove"], made.stages["verify"] * 1_000
+    size = bytes_of(len(json.dumps(made.proof)))
+    return f"made in {seconds:.2f} s, verified in {milliseconds:.0f} ms, {size} of JSON"
 
 
 if __name__ == "__main__":

@@ -7,19 +7,25 @@ phase. What the program prints is told line by line, before more of it is read.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from django.conf import settings
 
 from attestations.canonical import canonical_json
 from attestations.services.creators import creator_of
 from attestations.sessions.following import exit_error
 from attestations.sessions.inputs import inputs_of
 from attestations.sessions.phases import ATTEST, GENERATE, VERIFY, Phase
+from config.tracing import traceparent_of
 from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.models import Event, Job, Workflow
 from jobs.programs import ProgramFailed, ProgramTimedOut, run_program
@@ -29,6 +35,8 @@ from jobs.services.events import record_of_attempt
 from jobs.tenancy.sealing import Unreadable
 
 TRANSACTION = re.compile(r"transaction (0x[0-9a-f]{64}) (https?://\S+|-)")
+# No phase takes so long: what is older was left by a worker that was killed.
+LEFT_SECONDS = 3_600
 CREATOR_UNREADABLE = "The creator's key can't be opened: no key of ENCRYPTION_KEYS has sealed it."
 
 Tell = Callable[[Sequence[tuple[str, dict[str, Any]]]], None]
@@ -91,7 +99,7 @@ def _run(
     """
     tell = _teller(envelope)
     tell([(Event.Type.STATUS, {"phase": phase.name, "progress": phase.progress, "step": phase.doing})])
-    with TemporaryDirectory(prefix="affidavit-") as name:
+    with TemporaryDirectory(dir=_folders(), prefix=f"{phase.step}-") as name:
         folder = Path(name)
         for file, content in files.items():
             (folder / file).write_bytes(content)
@@ -106,12 +114,24 @@ def _run(
                 on_lines=lambda lines: tell([event for line in lines for event in _events_of(line)]),
                 checkpoint=envelope.checkpoint,
                 stdin=stdin,
+                env={**os.environ, "TRACEPARENT": traceparent_of(envelope.trace_id)},
             )
         except ProgramFailed as failed:
             raise PermanentError(str(failed), code=exit_error(failed.exit_code)) from failed
         except ProgramTimedOut as late:
             raise PermanentError(str(late), code="timed_out") from late
         return _read_result(out, phase)
+
+
+def _folders() -> Path:
+    """Where phases have their folders while they run, closed to others; those that were left there are removed."""
+    folders = Path(settings.DATA_DIR) / "phases"
+    folders.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in folders.iterdir():
+        with suppress(FileNotFoundError):  # another worker removes it, too
+            if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(folder)
+    return folders
 
 
 def _read_result(out: Path, phase: Phase) -> dict[str, Any]:

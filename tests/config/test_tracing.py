@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory
 
-from config.tracing import Trace, bound_trace, current_trace, trace_of
+from config.tracing import Trace, bound_trace, current_trace, trace_id_of, trace_of, traceparent_of
 
 
 def trace_from(**headers: str) -> Trace:
@@ -28,6 +28,10 @@ def test_a_malformed_trace_is_made_anew(header: str) -> None:
     assert len(trace.trace_id) == 32
     assert int(trace.trace_id, 16) > 0
     assert trace.trace_id not in header
+
+
+def test_a_trace_can_be_handed_on() -> None:
+    assert trace_id_of(traceparent_of("ab" * 16)) == "ab" * 16
 
 
 @pytest.mark.parametrize("header", ["", "has space", "x" * 129, "line\nbreak"])

@@ -1,7 +1,8 @@
-"""A program's lines come as they are printed, none is lost, and nothing that it has started outlives the call."""
+"""A program's lines come as they are printed, none is lost, and nobody of its process group outlives the call."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -216,6 +217,75 @@ def test_a_chatty_stderr_blocks_nothing_and_only_its_end_is_kept(tmp_path: Path)
     assert 3_900 < len(str(failure.value)) <= 4_096
 
 
+LOGGING = (
+    "import logging, sys, time\nfrom config.logging import configure_logging\nconfigure_logging('INFO')\n"
+)
+
+
+def test_what_it_logs_goes_where_we_log_and_is_none_of_its_words(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = LOGGING + (
+        "for n in range(5_000): logging.info('of another %s', n)\n"
+        "sys.stderr.write('the one sentence\\n')\n"
+        "logging.warning('and once more')\n"
+        "sys.exit(5)"
+    )
+
+    with pytest.raises(ProgramFailed, match="^the one sentence$"):
+        run(code, tmp_path)
+
+    logged = [json.loads(line)["msg"] for line in capfd.readouterr().err.splitlines()]
+    assert logged == [*(f"of another {n}" for n in range(5_000)), "and once more"]
+
+
+def test_what_it_logs_is_handed_on_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    seen: list[str] = []
+    code = LOGGING + "logging.info('hello')\ntime.sleep(0.5)\nprint('done')"
+
+    run(code, tmp_path, on_lines=lambda _: seen.append(capfd.readouterr().err))
+
+    assert json.loads(seen[0])["msg"] == "hello"
+
+
+@pytest.mark.parametrize("ends", ["time.sleep(60)", "import os; os.kill(0, 9)"])
+def test_what_was_logged_before_it_was_killed_is_not_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], ends: str
+) -> None:
+    code = (
+        LOGGING + f"logging.info('hello')\nsys.stderr.write('{{\"level\": \"cut')\nsys.stderr.flush()\n{ends}"
+    )
+
+    with pytest.raises((ProgramTimedOut, ProgramFailed)) as failure:
+        run(code, tmp_path, seconds=2)
+
+    first, second = capfd.readouterr().err.splitlines()
+    assert (json.loads(first)["msg"], second) == ("hello", '{"level": "cut')
+    assert "cut" not in str(failure.value)
+
+
+@pytest.mark.parametrize("size", [60_000, 1_000_000])
+def test_a_long_line_of_a_log_is_handed_on_up_to_a_limit(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], size: int
+) -> None:
+    code = f"import sys; sys.stderr.write('{{\"level\": \"info\", ' + 'ä' * {size // 2} + '\\nthe reason\\n'); sys.exit(1)"
+
+    with pytest.raises(ProgramFailed, match="^the reason$"):
+        run(code, tmp_path)
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith('{"level": "info", ää')
+    assert line.endswith("…") == (size > 65_536)
+    assert len(line.encode()) < 65_600
+
+
+def test_the_end_of_a_long_complaint_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ProgramFailed) as failure:
+        run("import sys; sys.stderr.write('x' * 1_000_000 + 'end'); sys.exit(1)", tmp_path)
+
+    assert str(failure.value) == "x" * 4_093 + "end"
+
+
 def test_a_silent_failure_says_how_it_ended(tmp_path: Path) -> None:
     with pytest.raises(ProgramFailed, match=r"^python.* ended with exit code 3$") as failure:
         run("raise SystemExit(3)", tmp_path)
@@ -350,11 +420,10 @@ def test_a_time_limit_ends_it_at_whatever_moment_it_comes(tmp_path: Path, moment
     """Also while it is being started, and while it is being ended."""
     before = set(psutil.Process().children())
 
-    with raising_on_alarm():
+    with raising_on_alarm(), pytest.raises((Interrupted, ProgramTimedOut)):
         signal.setitimer(signal.ITIMER_REAL, moment)
-        with pytest.raises((Interrupted, ProgramTimedOut)):
-            run_program(["sleep", "60"], folder=tmp_path, seconds=0.012, on_lines=nothing, checkpoint=nothing)
-            signal.pause()  # it was over sooner
+        run_program(["sleep", "60"], folder=tmp_path, seconds=0.012, on_lines=nothing, checkpoint=nothing)
+        signal.pause()  # it was over sooner
 
     assert set(psutil.Process().children()) == before
     assert signal.getsignal(signal.SIGALRM) is not None

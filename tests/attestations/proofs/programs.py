@@ -81,6 +81,13 @@ class Liar(Wrong):
         return False
 
 
+class Looking(Wrong):
+    """The proof says what a prover finds where it runs."""
+
+    def prove(self, statement: Statement, secret: int) -> Any:
+        return {"environment": dict(os.environ), "has_settings": "config.settings" in sys.modules}
+
+
 class Nosy(Wrong):
     """The proof says where the key can be found but in memory."""
 

@@ -466,7 +466,7 @@ def test_a_digest_that_somebody_else_has_registered_is_refused_before_any_is_sen
 
     code, _, err = attest(tmp_path, groth16, session)
 
-    assert (code, err) == (5, f"The digest is registered already, by {SENDER}.")
+    assert (code, err) == (6, f"The digest is registered already, by {SENDER}.")
     assert rows() == []
     assert not (tmp_path / "attestation.json").exists()
 
@@ -487,7 +487,7 @@ def test_a_proof_for_another_submitter_is_refused(tmp_path: Path) -> None:
     code, _, err = attest(tmp_path, [prove(submitter="0x" + "12" * 20)])
 
     assert (code, err) == (
-        5,
+        6,
         f"The proof is bound to 0x{'12' * 20}; PRIVATE_KEY is that of {SENDER}.",
     )
 

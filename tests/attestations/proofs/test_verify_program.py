@@ -275,4 +275,4 @@ def test_help_documents_arguments_files_and_exit_codes() -> None:
     assert ran.code == 0
     for word in ("--proofs FILE", "--out FILE", '"gasEstimate"', "gasSkipped"):
         assert word in said
-    assert re.findall(r"^  (\d)  ", said, re.MULTILINE) == ["0", "1", "2", "3", "4", "5"]
+    assert re.findall(r"^  (\d)  ", said, re.MULTILINE) == ["0", "1", "2", "3", "4", "5", "6"]

@@ -26,14 +26,7 @@ class Slow:
 
 
 class Killed(Slow):
-    """Is killed while it works."""
+    """The program that wants a proof of it is killed meanwhile."""
 
     def setup(self) -> None:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-class Silent(Slow):
-    """Ends well, and has made nothing."""
-
-    def setup(self) -> None:
-        os._exit(0)
+        os.kill(os.getppid(), signal.SIGKILL)

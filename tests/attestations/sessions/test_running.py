@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 
 from attestations.canonical import canonical_json
 from attestations.chain.client import open_registry
@@ -22,11 +27,12 @@ from jobs.evaluator.runs import evaluate
 from jobs.models import Job, Tenant, Workflow
 from jobs.services.workflows import retry_workflow
 from jobs.testing import RunJobs
-from tests.attestations.chain.chains import Chain
+from tests.attestations.chain.chains import SENDER, Chain
 from tests.attestations.sessions import provers
 from tests.attestations.sessions.watching import frames_of, of_type, phases_in
 from tests.factories import make_attestation, make_job
 
+ANOTHER: Any = Account.from_key("0x" + "12" * 32)
 ALL_PHASES = [("generating", 0), ("verifying", 33), ("attesting", 66), ("complete", 100)]
 
 
@@ -179,6 +185,51 @@ def test_a_retry_repeats_only_the_phase_that_failed(
     assert list(attempts) == [1, 1, 2]
 
 
+def test_what_a_program_logs_is_no_part_of_its_error_and_carries_its_trace(
+    chain: Chain,
+    for_children: None,
+    tenant: Tenant,
+    run_jobs: RunJobs,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CHAIN_RPC_URL", "http://127.0.0.1:9")
+    session = start(tenant)
+    run_jobs()
+    retry_workflow(Workflow.objects.get(pk=session.pk), by="ada", reason="With another key.")
+    monkeypatch.setenv("CHAIN_RPC_URL", chain.settings["CHAIN_RPC_URL"])
+    monkeypatch.setenv("PRIVATE_KEY", ANOTHER.key.hex())
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    capfd.readouterr()
+
+    run_jobs()
+
+    error = f"The proof is bound to {SENDER}; PRIVATE_KEY is that of {ANOTHER.address}."
+    assert frames_of(session)[-1].data == {"error": error, "phase": "attesting", "code": 6}
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    of_program = [line for line in lines if line["pid"] != os.getpid()]
+    assert of_program
+    job = Job.objects.get(workflow=session.pk, step_name="attest")
+    assert {line["traceId"] for line in of_program} == {job.trace_id}
+
+
+def test_a_phase_leaves_no_folder_and_removes_what_was_left_long_ago(
+    no_chain: None, for_children: None, tenant: Tenant, run_jobs: RunJobs, settings: Any, tmp_path: Path
+) -> None:
+    settings.DATA_DIR = tmp_path
+    old, young = tmp_path / "phases" / "generate-old", tmp_path / "phases" / "generate-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "proofs.json").write_text("{}")
+    os.utime(old, (time.time() - 3_601,) * 2)
+    session = start(tenant)
+
+    run_jobs()
+
+    assert frames_of(session)[-1].event == "complete"
+    assert list((tmp_path / "phases").iterdir()) == [young]
+
+
 def test_a_program_that_overstays_its_time_is_killed_and_the_session_ends(
     no_chain: None, for_children: None, tenant: Tenant, run_jobs: RunJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,13 +261,13 @@ def test_a_program_that_is_killed_has_no_exit_code(
 def test_a_program_that_writes_no_result_fails_its_phase(
     no_chain: None, for_children: None, tenant: Tenant, run_jobs: RunJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PROVERS", f"groth16={provers.__name__}.Silent")
+    monkeypatch.setattr(running, "GENERATE", replace(GENERATE, step="exits"))  # which does nothing
     session = start(tenant)
 
     run_jobs()
 
     error = frames_of(session)[-1].data
-    assert error == {"error": "generate has written no result", "phase": "generating", "code": -1}
+    assert error == {"error": "exits has written no result", "phase": "generating", "code": -1}
 
 
 def test_the_creators_key_is_in_nothing_that_is_stored(

@@ -18,7 +18,7 @@ from attestations.proofs.plonk_keys import (
     read_proving_key,
     read_verifying_key,
 )
-from attestations.proofs.points import g1_from, g1_to, number_from
+from attestations.proofs.points import compressed_g1_from, compressed_g1_to, g1_from, number_from
 from attestations.proofs.proof_json import frame, read_frame
 from attestations.proofs.protocol import ProofFailed, Statement
 
@@ -77,15 +77,22 @@ class PlonkProver:
         return bool(system.verify(proof.proof, public_rows(statement)))
 
     def to_json(self, proof: PlonkProof) -> dict[str, Any]:
-        points = {name: g1_to(getattr(proof.proof, name)) for name in POINTS}
+        points = {name: compressed_g1_to(getattr(proof.proof, name)) for name in POINTS}
         scalars = {name: hex(getattr(proof.proof, name)) for name in SCALARS}
         return frame(self.name, {"points": points, "scalars": scalars}, proof.verifying_key)
 
     def from_json(self, data: Any) -> PlonkProof:
         parts = read_frame(data, system=self.name, parts={"points", "scalars"})
-        points = [g1_from(item) for item in _named(parts["points"], POINTS)]
+        points = _points_from(_named(parts["points"], POINTS))
         scalars = [number_from(item) for item in _named(parts["scalars"], SCALARS)]
         return PlonkProof(proof=Proof(*points, *scalars), verifying_key=parts["verifying_key"])
+
+
+def _points_from(items: list[Any]) -> list[Any]:
+    """Compressed points; earlier proofs have two coordinates for each of theirs."""
+    is_earlier = all(isinstance(item, list) for item in items)
+    read = g1_from if is_earlier else compressed_g1_from
+    return [read(item) for item in items]
 
 
 def _named(data: Any, names: tuple[str, ...]) -> list[Any]:

@@ -1,6 +1,6 @@
-"""Points of BN254 as JSON: coordinates as 0x and hex, those of G2 as [real, imaginary].
+"""Points of BN254 as JSON: coordinates as 0x and hex, those of G2 as [real, imaginary], or compressed, as one number.
 
-Whatever is read is checked: on its curve, in its subgroup, each coordinate spelled in one way only. zksnake's own
+Whatever is read is checked: on its curve, in its subgroup, each number spelled in one way only. zksnake's own
 constructors panic at a wrong point, which is no exception that anybody catches, so points are read through its
 decoder of compressed points, which raises ValueError.
 """
@@ -17,6 +17,8 @@ from attestations.proofs.protocol import SCALAR_FIELD, ProofFailed
 FIELD = 21888242871839275222246405745257275088696311157297823662689037894645226208583  # of coordinates
 # What is written: no leading zeros, no capitals, so that a number has one spelling.
 NUMBER = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,63})")
+# x, the lowest byte first; of the last byte, whose two highest bits x leaves free, one says which y.
+COMPRESSED = re.compile(r"0x[0-9a-f]{64}")
 INFINITY = ["0x0", "0x0"]
 
 
@@ -44,6 +46,17 @@ def g1_or_infinity_from(data: Any) -> Any:
     return ec_bn254.PointG1.identity() if data == INFINITY else g1_from(data)
 
 
+def compressed_g1_from(data: Any) -> Any:
+    """Read a compressed point of G1 other than infinity; ProofFailed("proof_invalid")."""
+    if not isinstance(data, str) or not COMPRESSED.fullmatch(data):
+        raise ProofFailed("proof_invalid", "a compressed point is not 0x and 64 hex digits")
+    point = _point_of(ec_bn254.PointG1, bytes.fromhex(data[2:]))
+    # The decoder takes any x for infinity's.
+    if point == ec_bn254.PointG1.identity() or compressed_g1_to(point) != data:
+        raise ProofFailed("proof_invalid", "a compressed point is infinity, or spelled in another way")
+    return point
+
+
 def pair_from(data: Any) -> list[Any]:
     """Read a list of two; ProofFailed("proof_invalid")."""
     if not isinstance(data, list) or len(data) != 2:
@@ -53,18 +66,26 @@ def pair_from(data: Any) -> list[Any]:
 
 def _decode(group: Any, x: bytes, y: Any) -> Any:
     """The point at `x` whose other coordinate is `y`: of the two at `x` the decoder gives one."""
-    try:
-        point = group.from_bytes(x)
-    except ValueError as error:
-        raise ProofFailed("proof_invalid", "a point is not on its curve, or not in its subgroup") from error
+    point = _point_of(group, x)
     for candidate in (point, -point):
         if candidate.y == y:
             return candidate
     raise ProofFailed("proof_invalid", "a point is not on its curve")
 
 
+def _point_of(group: Any, compressed: bytes) -> Any:
+    try:
+        return group.from_bytes(compressed)
+    except ValueError as error:
+        raise ProofFailed("proof_invalid", "a point is not on its curve, or not in its subgroup") from error
+
+
 def g1_to(point: Any) -> list[str]:
     return [hex(point.x), hex(point.y)]
+
+
+def compressed_g1_to(point: Any) -> str:
+    return "0x" + bytes(point.to_bytes()).hex()
 
 
 def g2_to(point: Any) -> list[list[str]]:

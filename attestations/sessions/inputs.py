@@ -7,7 +7,7 @@ from typing import Any
 from attestations.models import Attestation
 from jobs.models import Workflow
 
-NEWEST = 5
+NEWEST = 3
 
 
 def inputs_of(session: Workflow) -> dict[str, dict[str, Any]]:

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from attestations.proofs.groth16 import Groth16Proof, calldata_of
 from attestations.proofs.making import is_valid
 from attestations.proofs.plonk import POINTS, SCALARS, PlonkProof
-from attestations.proofs.points import FIELD, g1_to
+from attestations.proofs.points import FIELD, compressed_g1_from, compressed_g1_to, g1_to
 from attestations.proofs.protocol import SCALAR_FIELD, ProofFailed, Statement
 from attestations.proofs.provers import find_prover, load_prover, prover_path
 from tests.attestations.proofs.proving import SECRET, Proved, make_statement, prove
 
 SYSTEMS = ["groth16", "plonk"]
+EARLIER = "plonk, its points as coordinates"
+FORMS = [*SYSTEMS, EARLIER]  # in which a proof may be stored
 
 # On the twisted curve, but in none of the subgroup's multiples: x = 2 + i.
 OUTSIDE_SUBGROUP = [
@@ -34,6 +36,8 @@ OUTSIDE_SUBGROUP = [
 ]
 INFINITY = ["0x0", "0x0"]
 GENERATOR = ["0x1", "0x2"]
+COMPRESSED_INFINITY = "0x" + "00" * 31 + "40"
+COMPRESSED_GENERATOR = "0x01" + "00" * 31
 GENERATOR_2 = [
     [
         hex(10857046999023057135944570762232829481370756359578518086990519993285655852781),
@@ -64,7 +68,18 @@ def both(session_proof_keys: Path) -> dict[str, Two]:
             statement = make_statement(picture)
             proved.append(Proved(statement, prover.to_json(prover.prove(statement, SECRET))))
         made[name] = Two(*proved)
+    made[EARLIER] = Two(_as_earlier(made["plonk"].first), _as_earlier(made["plonk"].second))
     return made
+
+
+def _as_earlier(proved: Proved) -> Proved:
+    """As proofs of PlonK were stored once."""
+    points = {name: g1_to(compressed_g1_from(point)) for name, point in proved.proof["points"].items()}
+    return Proved(proved.statement, proved.proof | {"points": points})
+
+
+def _with_point(proof: dict[str, Any], name: str, point: Any) -> dict[str, Any]:
+    return proof | {"points": proof["points"] | {name: point}}
 
 
 def _negated(point: list[str]) -> list[str]:
@@ -102,6 +117,51 @@ CHANGES_OF_POINT_2: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def _number(point: str) -> int:
+    return int.from_bytes(bytes.fromhex(point[2:]), "little")
+
+
+def _compressed(number: int) -> str:
+    return "0x" + number.to_bytes(32, "little").hex()
+
+
+OTHER_Y, IS_INFINITY = 1 << 255, 1 << 254  # flags, which x is too small for
+# What may be done to a compressed point, given another proof's: these are points, but others ...
+OTHER_POINTS: dict[str, Callable[[str, str], str]] = {
+    "negated": lambda point, other: _compressed(_number(point) ^ OTHER_Y),
+    "another's": lambda point, other: other,
+    "the generator": lambda point, other: COMPRESSED_GENERATOR,
+}
+# ... and these are none.
+NO_POINTS: dict[str, Callable[[str], Any]] = {
+    "infinity": lambda point: COMPRESSED_INFINITY,
+    "infinity with this x": lambda point: _compressed(_number(point) & ~OTHER_Y | IS_INFINITY),
+    "both flags": lambda point: _compressed(_number(point) | OTHER_Y | IS_INFINITY),
+    "all bits": lambda point: "0x" + "ff" * 32,
+    "off the curve": lambda point: _compressed(4),
+    "x is the field's order": lambda point: _compressed(FIELD),
+    "x plus the field's order": lambda point: _compressed(_number(point) % OTHER_Y + FIELD),
+    "the generator's x plus the field's order": lambda point: _compressed(1 + FIELD),
+    "the other one's, too": lambda point: _compressed(1 + FIELD | OTHER_Y),
+    "31 bytes": lambda point: point[:-2],
+    "33 bytes": lambda point: point + "00",
+    "half a byte less": lambda point: point[:-1],
+    "capitals": lambda point: "0x" + point[2:].upper(),
+    "capital X": lambda point: "0X" + point[2:],
+    "no prefix": lambda point: point[2:],
+    "two digits for the prefix": lambda point: "00" + point[2:],
+    "blanks between bytes": lambda point: "0x" + bytes.fromhex(point[2:]).hex(" "),
+    "a line's end": lambda point: point + "\n",
+    "a number": lambda point: _number(point),
+    "bytes": lambda point: list(bytes.fromhex(point[2:])),
+    "in a list": lambda point: [point],
+    "coordinates among compressed ones": lambda point: g1_to(compressed_g1_from(point)),
+    "uncompressed": lambda point: point + "00" * 32,
+    "nothing": lambda point: "0x",
+    "null": lambda point: None,
+}
+
+
 @pytest.mark.parametrize("change", CHANGES_OF_POINT)
 @pytest.mark.parametrize("part", ["a", "c"])
 def test_groth16_with_another_point_is_refused(
@@ -125,16 +185,87 @@ def test_groth16_with_another_point_of_g2_is_refused(
 
 @pytest.mark.parametrize("change", CHANGES_OF_POINT)
 @pytest.mark.parametrize("name", POINTS)
+def test_an_earlier_plonk_with_another_point_is_refused(
+    proof_keys: Path, both: dict[str, Two], name: str, change: str
+) -> None:
+    first, second = both[EARLIER].first, both[EARLIER].second
+    point = CHANGES_OF_POINT[change](first.proof["points"][name], second.proof["points"][name])
+
+    assert not is_valid("plonk", first.statement, _with_point(first.proof, name, point))
+
+
+@pytest.mark.parametrize("change", OTHER_POINTS)
+@pytest.mark.parametrize("name", POINTS)
 def test_plonk_with_another_point_is_refused(
     proof_keys: Path, both: dict[str, Two], name: str, change: str
 ) -> None:
     first, second = both["plonk"].first, both["plonk"].second
-    changed = deepcopy(first.proof)
-    changed["points"][name] = CHANGES_OF_POINT[change](
-        first.proof["points"][name], second.proof["points"][name]
-    )
+    point = OTHER_POINTS[change](first.proof["points"][name], second.proof["points"][name])
 
+    changed = _with_point(first.proof, name, point)
+
+    assert find_prover("plonk").to_json(find_prover("plonk").from_json(changed)) == changed
     assert not is_valid("plonk", first.statement, changed)
+
+
+@pytest.mark.parametrize("change", NO_POINTS)
+@pytest.mark.parametrize("name", POINTS)
+def test_plonk_with_no_point_is_no_proof(
+    proof_keys: Path, both: dict[str, Two], name: str, change: str
+) -> None:
+    first = both["plonk"].first
+    changed = _with_point(first.proof, name, NO_POINTS[change](first.proof["points"][name]))
+
+    with pytest.raises(ProofFailed) as failure:
+        find_prover("plonk").from_json(changed)
+
+    assert failure.value.code == "proof_invalid"
+    assert not is_valid("plonk", first.statement, changed)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_plonk_with_another_byte_is_refused(proof_keys: Path, both: dict[str, Two], name: str) -> None:
+    first = both["plonk"].first
+    number = _number(first.proof["points"][name])
+
+    for byte in range(32):
+        point = _compressed(number ^ 1 << 8 * byte + byte % 8)
+        assert not is_valid("plonk", first.statement, _with_point(first.proof, name, point)), byte
+
+
+@hypothesis_settings(max_examples=500, deadline=None)
+@given(data=st.binary(min_size=32, max_size=32))
+def test_a_compressed_point_has_one_spelling(data: bytes) -> None:
+    spelled = "0x" + data.hex()
+
+    try:
+        point = compressed_g1_from(spelled)
+    except ProofFailed:
+        return
+
+    assert compressed_g1_to(point) == spelled
+    assert point.x == _number(spelled) % IS_INFINITY
+    assert (point.y**2 - point.x**3) % FIELD == 3
+
+
+def test_plonk_is_written_with_compressed_points(proof_keys: Path, both: dict[str, Two]) -> None:
+    written = both["plonk"].first.proof
+    proof = find_prover("plonk").from_json(written)
+    assert isinstance(proof, PlonkProof)
+
+    for name, spelled in written["points"].items():
+        point = getattr(proof.proof, name)
+        is_larger_y = point.y > FIELD - point.y
+        assert spelled == _compressed(point.x | (OTHER_Y if is_larger_y else 0))
+
+
+def test_an_earlier_plonk_still_verifies(proof_keys: Path, both: dict[str, Two]) -> None:
+    now, earlier = both["plonk"].first, both[EARLIER].first
+    prover = find_prover("plonk")
+
+    assert earlier.proof["points"]["tau_a"][0].startswith("0x")
+    assert is_valid("plonk", earlier.statement, earlier.proof)
+    assert prover.to_json(prover.from_json(earlier.proof)) == now.proof
 
 
 @pytest.mark.parametrize("name", SCALARS)
@@ -206,10 +337,11 @@ def test_a_submitters_capitals_make_no_difference(
 def _malformed(proof: dict[str, Any]) -> dict[str, Any]:
     part = "a" if "a" in proof else "points"
     inner = proof[part] if part == "a" else proof[part]["tau_a"]
+    number = inner if isinstance(inner, str) else inner[0]
 
     def with_number(value: Any) -> dict[str, Any]:
-        point = [value, inner[1]]
-        return proof | {part: point if part == "a" else proof[part] | {"tau_a": point}}
+        point = value if isinstance(inner, str) else [value, inner[1]]
+        return proof | {"a": point} if part == "a" else _with_point(proof, "tau_a", point)
 
     return {
         "None": None,
@@ -229,16 +361,16 @@ def _malformed(proof: dict[str, Any]) -> dict[str, Any]:
         "another key": proof | {"verifying_key": "0" * 64},
         "a key that is none": proof | {"verifying_key": "0"},
         "a key that is a number": proof | {"verifying_key": 5},
-        "a plain integer": with_number(int(inner[0], 16)),
+        "a plain integer": with_number(int(number, 16)),
         "a huge integer": with_number(10**400),
         "a huge hex": with_number("0x" + "f" * 10_000),
         "65 digits": with_number("0x" + "f" * 65),
-        "no prefix": with_number(inner[0][2:]),
-        "capitals": with_number(inner[0].upper()),
+        "no prefix": with_number(number[2:]),
+        "capitals": with_number(number.upper()),
         "no hex": with_number("0xxyz"),
         "empty hex": with_number("0x"),
-        "a leading zero": with_number("0x0" + inner[0][2:]),
-        "a line's end": with_number(inner[0] + "\n"),
+        "a leading zero": with_number("0x0" + number[2:]),
+        "a line's end": with_number(number + "\n"),
         "digits of another script": with_number("0x٣"),
         "a negative number": with_number("-0x1"),
         "a boolean": with_number(True),
@@ -250,27 +382,26 @@ def _malformed(proof: dict[str, Any]) -> dict[str, Any]:
 MALFORMED = _malformed({"a": GENERATOR}).keys()
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_what_is_malformed_is_no_proof(
-    proof_keys: Path, both: dict[str, Two], system: str, kind: str
-) -> None:
-    first = both[system].first
+def test_what_is_malformed_is_no_proof(proof_keys: Path, both: dict[str, Two], form: str, kind: str) -> None:
+    first = both[form].first
     data = _malformed(first.proof)[kind]
 
-    assert not is_valid(system, first.statement, data)
+    assert not is_valid(first.proof["system"], first.statement, data)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", sorted(MALFORMED - {"another key"}))
-def test_reading_it_says_so(proof_keys: Path, both: dict[str, Two], system: str, kind: str) -> None:
-    data = _malformed(both[system].first.proof)[kind]
+def test_reading_it_says_so(proof_keys: Path, both: dict[str, Two], form: str, kind: str) -> None:
+    first = both[form].first
+    data = _malformed(first.proof)[kind]
 
     with pytest.raises(ProofFailed) as failure:
-        find_prover(system).from_json(data)
+        find_prover(first.proof["system"]).from_json(data)
 
     assert failure.value.code == "proof_invalid"
-    if system == "groth16":
+    if form == "groth16":
         with pytest.raises(ProofFailed):
             calldata_of(data)
 
@@ -309,14 +440,11 @@ def test_a_proof_of_the_other_system_is_none(
 def test_a_proof_of_nothing_is_refused_as_a_whole(proof_keys: Path, both: dict[str, Two]) -> None:
     """All zero: what a verifier that forgets a check is known to accept."""
     first = both["plonk"].first
-    zero = {
-        "points": dict.fromkeys(POINTS, INFINITY),
-        "scalars": dict.fromkeys(SCALARS, "0x0"),
-    }
-    generators = {"points": dict.fromkeys(POINTS, GENERATOR), "scalars": dict.fromkeys(SCALARS, "0x0")}
+    scalars = dict.fromkeys(SCALARS, "0x0")
 
-    assert not is_valid("plonk", first.statement, first.proof | zero)
-    assert not is_valid("plonk", first.statement, first.proof | generators)
+    for point in (COMPRESSED_INFINITY, COMPRESSED_GENERATOR, INFINITY, GENERATOR):
+        nothing = {"points": dict.fromkeys(POINTS, point), "scalars": scalars}
+        assert not is_valid("plonk", first.statement, first.proof | nothing), point
 
 
 def test_calldata_has_imaginary_parts_first(proof_keys: Path, both: dict[str, Two]) -> None:

@@ -40,6 +40,8 @@ _streams = broadcasting.Hub(_listener, _bridge.run)
 _largest_body: int = max(
     settings.ARTIFACT_MAX_BYTES, settings.SUBMISSION_IMAGE_MAX_BYTES + settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 )
+# Of a stream that is refused after all: what the middleware and the view have set is said in the refusal, too.
+KEPT_HEADERS = ("X-Trace-Id", "X-Request-Id", "Access-Control-Allow-Origin")
 IN_MEMORY_BYTES = 1_048_576  # a larger body is kept in a file while it is read
 
 
@@ -127,9 +129,9 @@ async def _serve(scope: Message, receive: Receive, send: Send, body: Body) -> No
             messages = await _hub.ask_until_answered(
                 look, messages, wish.topics, until=began + wish.seconds, gone=gone
             )
-        watch = response.watch if isinstance(response, EventStream) else None
-        if watch and scope["method"] == "GET" and not _streams.is_closed:
-            await _stream(watch, response, messages, send, gone)
+        goes_on = scope["method"] == "GET" and not _streams.is_closed
+        if goes_on and isinstance(response, EventStream) and response.watch:
+            await _stream(response.watch, response, messages, send, gone)
         else:
             for message in messages:
                 await send(_without_hidden_headers(message))
@@ -138,30 +140,32 @@ async def _serve(scope: Message, receive: Receive, send: Send, body: Body) -> No
 
 
 async def _stream(
-    watch: Watch, response: HttpResponseBase, messages: list[Message], send: Send, gone: asyncio.Future[None]
+    watch: Watch, response: EventStream, messages: list[Message], send: Send, gone: asyncio.Future[None]
 ) -> None:
     """Send the first page and whatever comes behind it."""
     start, first = messages
+    start["headers"] = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+    unsent = [start]
 
-    async def send_part(data: bytes) -> None:
-        await send(body_message(data, more=True))
+    async def send_part(data: bytes, *, more: bool) -> None:
+        if unsent:
+            await send(unsent.pop())
+        await send(body_message(data, more=more))
 
     try:
         with _streams.seat(watch.access):
-            headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
-            await send({**start, "headers": headers})
-            await send_part(first["body"])
-            await _streams.serve(watch, send_part, gone)
-            await send(body_message(b""))
+            # The stream may last for an hour: nothing else may keep the page until then.
+            response.content = b""
+            await _streams.serve(watch, send_part, gone, [first.pop("body")])
     except broadcasting.StreamRefused as refused:
         for message in _refusal(refused, response):
             await send(message)
 
 
-def _refusal(refused: broadcasting.StreamRefused, response: HttpResponseBase) -> list[Message]:
+def _refusal(refused: broadcasting.StreamRefused, response: EventStream) -> list[Message]:
     with bound_trace(Trace(response["X-Trace-Id"], response["X-Request-Id"])):
         answer = problem_answer(refused.status, refused.code, refused.detail)
-    for name in ("X-Trace-Id", "X-Request-Id"):
+    for name in filter(response.has_header, KEPT_HEADERS):
         answer[name] = response[name]
     answer["Retry-After"] = str(broadcasting.RETRY_AFTER_SECONDS)
     return answer_messages(answer)

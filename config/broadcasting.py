@@ -35,7 +35,12 @@ from config.streaming import (
 
 logger = logging.getLogger(__name__)
 
-SendBytes = Callable[[bytes], Awaitable[None]]
+
+class SendPart(Protocol):
+    """Sends a part of an answer's body, to a client that takes it when it likes."""
+
+    def __call__(self, data: bytes, /, *, more: bool) -> Awaitable[None]: ...
+
 
 # An announcement may be lost.
 LOOK_EVERY_SECONDS = 1.0
@@ -47,6 +52,8 @@ ACCESS_EVERY_SECONDS = 30.0
 # What may wait for one client before it is sent away, to come back at its own speed.
 WAITING_FRAMES = 5_000
 WAITING_BYTES = 1_048_576
+# What a process holds for all clients together. Where it is more, those go for whom most is held.
+HELD_BYTES = 67_108_864
 # So much is sent at once, and a client that takes longer for it has gone without a word.
 SEND_BYTES = 65_536
 SEND_SECONDS = 30.0
@@ -88,12 +95,14 @@ class Page:
 class Watcher:
     """What is still to be sent to one client, and what it has been told when that is done."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, first: Iterable[bytes] = ()) -> None:
         self.cursor = cursor
         self.is_over = False
         self.deadline: asyncio.Timeout | None = None  # of the send it is at
-        self._waiting: deque[bytes] = deque()
-        self._bytes = 0
+        self.leaves_at: float | None = None  # by the loop's clock, whatever it has been sent by then
+        self._waiting = deque(first)
+        self._bytes = sum(map(len, self._waiting))
+        self._being_sent = 0
         self._changed = asyncio.Event()
 
     def tell(self, page: Page) -> None:
@@ -138,8 +147,19 @@ class Watcher:
     def hurry(self) -> None:
         """End soon, also where the client does not read."""
         self.end()
-        if self.deadline is not None and not self.deadline.expired():
-            self.deadline.reschedule(asyncio.get_running_loop().time() + LAST_SEND_SECONDS)
+        if self.leaves_at is None:
+            self.leaves_at = asyncio.get_running_loop().time() + LAST_SEND_SECONDS
+            if self.deadline is not None and not self.deadline.expired():
+                self.deadline.reschedule(self.leaves_at)
+
+    @property
+    def held(self) -> int:
+        """How many bytes are kept for this client: what waits, and what is being sent."""
+        return self._bytes + self._being_sent
+
+    def has_sent(self) -> None:
+        """What was being sent is held no more."""
+        self._being_sent = 0
 
     async def next_chunk(self, seconds: float) -> bytes:
         """What is to be sent next; nothing where nothing has come for so long, or nothing comes any more."""
@@ -149,7 +169,7 @@ class Watcher:
                 await asyncio.wait_for(self._changed.wait(), seconds)
         chunk = b"".join(self._waiting)
         self._waiting.clear()
-        self._bytes = 0
+        self._bytes, self._being_sent = 0, len(chunk)
         return chunk
 
 
@@ -182,10 +202,11 @@ class Feed:
 class Reader:
     """Reads one source for all its feeds, those together of which something was announced."""
 
-    def __init__(self, source: Source, run: Run) -> None:
+    def __init__(self, source: Source, run: Run, make_room: Callable[[], None]) -> None:
         self.feeds: dict[str, Feed] = {}  # by the 32 hex digits of the key, as they are announced
         self._source = source
         self._run = run
+        self._make_room = make_room
         self._stirred: set[str] = set()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -215,10 +236,15 @@ class Reader:
         if self._stirred:
             self._woken.set()
 
-    async def read_alone(self, key: UUID, cursor: Cursor) -> News | None:
-        """The next page of one stream, for one who is far behind; None where it is no more."""
-        news: dict[UUID, News] = await self._run(lambda: self._source.read({key: cursor}))
-        return news.get(key)
+    async def tell_alone(self, key: UUID, watcher: Watcher) -> bool:
+        """Tell one who is far behind the next page of a stream; whether there is more."""
+        cursor = watcher.cursor
+        found: dict[UUID, News] = await self._run(lambda: self._source.read({key: cursor}))
+        if key not in found:
+            watcher.end()
+            return False
+        watcher.tell(Page.of(cursor, found[key]))
+        return found[key].has_more
 
     async def _read_while_watched(self) -> None:
         looked_at = time.monotonic()
@@ -249,6 +275,7 @@ class Reader:
                 self._hand_out(feed, cursors[feed.key], found[feed.key])
             else:
                 feed.end()
+        self._make_room()
 
     def _hand_out(self, feed: Feed, begin: Cursor, news: News) -> None:
         if news.frames or news.is_over:
@@ -304,37 +331,55 @@ class Hub:
             self._seats[access.holder] -= 1
             self._seats += Counter()  # forgets whoever has none
 
-    async def serve(self, watch: Watch, send: SendBytes, gone: asyncio.Future[None]) -> None:
-        """Send what comes behind a watch until it is over, the time is up, or the client has left."""
-        watcher = Watcher(watch.cursor)
+    async def serve(
+        self, watch: Watch, send: SendPart, gone: asyncio.Future[None], first: Sequence[bytes] = ()
+    ) -> None:
+        """Send the first page, and what comes behind it until it is over, the time is up, or the client has left."""
+        watcher = Watcher(watch.cursor, first)
+        del first  # the watcher alone has it, and only until it is sent
         # What ends before the client does is looked at in one place.
         gone.add_done_callback(lambda _: watcher.hurry())
-        sending = _Sending(watcher, send, until=time.monotonic() + _seconds_left(watch))
-        reader = self._reader_of(watch.source)
+        sending = _Sending(watcher, send, seconds=_seconds_left(watch))
         with self._watching(watch.access, watcher):
-            if watch.has_more and not await self._catch_up(watch.key, reader, sending):
-                return
-            with reader.watched(watch.key, watcher):
-                await sending.run()
+            self._make_room()
+            if await sending.flush() and await self._go_on(watch, sending):
+                await sending.finish()
+
+    async def _go_on(self, watch: Watch, sending: _Sending) -> bool:
+        """Send what comes behind the first page; False where the client does not take it."""
+        reader = self._reader_of(watch.source)
+        if watch.has_more and not await self._catch_up(watch.key, reader, sending):
+            return False
+        with reader.watched(watch.key, sending.watcher):
+            return await sending.run()
 
     async def _catch_up(self, key: UUID, reader: Reader, sending: _Sending) -> bool:
-        """Send page by page what a client has missed, as fast as it reads; False where nothing comes behind it."""
+        """Send page by page what a client has missed, as fast as it reads; False where it does not take it."""
         watcher, has_more = sending.watcher, True
-        while has_more and not watcher.is_over:
+        while has_more and not watcher.is_over and not sending.is_late:
             # One after the other: those who are far behind must hold up neither requests nor those who are not.
             async with self._catching_up:
-                news = await reader.read_alone(key, watcher.cursor)
-            if news is None:
-                return False
-            watcher.tell(Page.of(watcher.cursor, news))
-            has_more = news.has_more
+                has_more = await reader.tell_alone(key, watcher)
+            self._make_room()
             if not await sending.flush():
                 return False
-        return not watcher.is_over
+        return True
+
+    def _make_room(self) -> None:
+        """Have those leave for whom most is held, until no more is held than may be; they come again."""
+        staying = [one for each in self._watchers.values() for one in each if one.leaves_at is None]
+        held = sum(watcher.held for watcher in staying)
+        if held <= HELD_BYTES:
+            return
+        for watcher in sorted(staying, key=lambda watcher: watcher.held, reverse=True):
+            watcher.hurry()
+            held -= watcher.held
+            if held <= HELD_BYTES:
+                return
 
     def _reader_of(self, name: str) -> Reader:
         if name not in self._readers:
-            self._readers[name] = Reader(get_source(name), self._run)
+            self._readers[name] = Reader(get_source(name), self._run, self._make_room)
         return self._readers[name]
 
     @contextlib.contextmanager
@@ -382,35 +427,53 @@ class Hub:
 class _Sending:
     """Brings to one client what its watcher has for it."""
 
-    def __init__(self, watcher: Watcher, send: SendBytes, *, until: float) -> None:
+    def __init__(self, watcher: Watcher, send: SendPart, *, seconds: float) -> None:
         self.watcher = watcher
         self._send = send
-        self._until = until
+        self._until = asyncio.get_running_loop().time() + seconds
 
-    async def run(self) -> None:
-        """Send what comes, and a comment in every silence."""
-        while (left := self._until - time.monotonic()) > 0:
+    async def run(self) -> bool:
+        """Send what comes, and a comment in every silence; False where the client does not take it."""
+        while not self.is_late:
+            left = self._until - asyncio.get_running_loop().time()
             chunk = await self.watcher.next_chunk(min(SILENCE_SECONDS, left))
             if not chunk and self.watcher.is_over:
-                return
+                return True
             if not await self._send_in_time(chunk or COMMENT):
-                return
+                return False
+            del chunk  # not kept while nothing comes
+        return True
 
     async def flush(self) -> bool:
-        """Send what waits; False where the client does not take it, or the time is up."""
+        """Send what waits; False where the client does not take it."""
         chunk = await self.watcher.next_chunk(0)
-        return time.monotonic() < self._until and await self._send_in_time(chunk)
+        return not chunk or await self._send_in_time(chunk)
 
-    async def _send_in_time(self, chunk: bytes) -> bool:
+    async def finish(self) -> None:
+        """Say that this was all. A client that is not told takes it for an answer that was cut off."""
+        await self._send_in_time(b"", more=False)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether this connection has lasted as long as it may."""
+        return asyncio.get_running_loop().time() >= self._until
+
+    async def _send_in_time(self, chunk: bytes, *, more: bool = True) -> bool:
         try:
-            for start in range(0, len(chunk), SEND_BYTES):
-                async with asyncio.timeout(SEND_SECONDS) as self.watcher.deadline:
-                    await self._send(chunk[start : start + SEND_BYTES])
+            for start in range(0, len(chunk) or 1, SEND_BYTES):
+                async with asyncio.timeout_at(self._latest()) as self.watcher.deadline:
+                    await self._send(chunk[start : start + SEND_BYTES], more=more)
         except TimeoutError:
             return False
         finally:
             self.watcher.deadline = None
+            self.watcher.has_sent()
         return True
+
+    def _latest(self) -> float:
+        """By when the client has to take the next bytes."""
+        latest = min(asyncio.get_running_loop().time() + SEND_SECONDS, self._until + LAST_SEND_SECONDS)
+        return latest if self.watcher.leaves_at is None else min(latest, self.watcher.leaves_at)
 
 
 def _seconds_left(watch: Watch) -> float:

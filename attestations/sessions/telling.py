@@ -14,6 +14,7 @@ from attestations.sessions.phases import ATTEST, GENERATE, VERIFY
 from config.streaming import Cursor, Frame, News
 from jobs.models import Event, Job, Workflow
 from jobs.statements import batch, run
+from jobs.streams.feeds import PAGE_ROWS, is_full, page_bytes
 
 SQL = Path(__file__).parent.parent / "sql"
 Type = Event.Type
@@ -23,7 +24,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     Type.TRANSACTION: ("txHash", "explorerUrl"),
     Type.ERROR: ("error", "phase", "code"),
 }
-PAGE = 500
 LOGS_MAX = 1_000  # lines that a session's document holds, the last ones
 STATUSES = {Workflow.Status.RUNNING: "running", Workflow.Status.COMPLETED: "complete"}
 
@@ -44,11 +44,13 @@ class SessionSource:
         """The next page of each; those that are gone have ended."""
         asked = batch([{"session": key, "after": cursor.after} for key, cursor in cursors.items()])
         rows: dict[UUID, list[Any]] = {key: [] for key in cursors}
-        for row in run("session_events", {"cursors": asked, "types": TYPES, "page": PAGE}, folder=SQL):
+        limit = page_bytes(len(cursors))
+        page = {"cursors": asked, "types": TYPES, "rows": PAGE_ROWS, "bytes": limit}
+        for row in run("session_events", page, folder=SQL):
             rows[row.session].append(row)
         is_complete = [key for key, found in rows.items() if any(row.type == Type.COMPLETE for row in found)]
         results = _results_of(is_complete) if is_complete else {}
-        return {key: _news(cursors[key], found, results.get(key, {})) for key, found in rows.items()}
+        return {key: _news(cursors[key], found, limit, results.get(key, {})) for key, found in rows.items()}
 
 
 def told_by(key: UUID) -> QuerySet[Event]:
@@ -56,7 +58,7 @@ def told_by(key: UUID) -> QuerySet[Event]:
     return Event.objects.filter(workflow=key, type__in=TYPES).order_by("pk")
 
 
-def _news(cursor: Cursor, rows: list[Any], results: dict[str, Any]) -> News:
+def _news(cursor: Cursor, rows: list[Any], limit: int, results: dict[str, Any]) -> News:
     if not rows:
         return News(frames=[], cursor=cursor, is_over=True)
     told = [row for row in rows if row.id is not None]
@@ -64,7 +66,7 @@ def _news(cursor: Cursor, rows: list[Any], results: dict[str, Any]) -> News:
         Frame(row.type, _as_told(row.type, row.data, results), id=place)
         for place, row in enumerate(told, start=cursor.position + 1)
     ]
-    has_more = len(told) == PAGE
+    has_more = is_full(told, limit)
     return News(
         frames=frames,
         cursor=Cursor(position=cursor.position + len(told), after=told[-1].id if told else cursor.after),

@@ -19,7 +19,10 @@ from jobs.queue.outcomes import code_and_message
 from jobs.statements import batch, run
 
 PAGE_ROWS = 500
-PAGE_BYTES = 1_048_576
+PAGE_BYTES = 262_144
+# What the pages that are read together weigh, shared by them; each has enough to get on.
+TOGETHER_BYTES = 4_194_304
+SHARE_BYTES = 16_384
 # By the id of a job or workflow: what was told of it.
 Shown = dict[UUID, dict[str, Any]]
 
@@ -37,7 +40,14 @@ class JobSource:
         jobs = {job.pk: job for job in _jobs().filter(pk__in=list(cursors))}
         stories = _stories("read_job_stories", cursors, jobs)
         return {
-            key: _news(cursors[key], stories[key], {key: _shown_job(job)}, job.status, is_final=job.is_final)
+            key: _news(
+                cursors[key],
+                stories[key],
+                {key: _shown_job(job)},
+                job.status,
+                is_final=job.is_final,
+                has_more=is_full(stories[key], page_bytes(len(cursors))),
+            )
             for key, job in jobs.items()
         }
 
@@ -63,6 +73,7 @@ class WorkflowSource:
                 shown[key],
                 workflow.status,
                 is_final=workflow.status != Workflow.Status.RUNNING,
+                has_more=is_full(stories[key], page_bytes(len(cursors))),
             )
             for key, workflow in workflows.items()
         }
@@ -131,18 +142,31 @@ def _shown_workflow(workflow: Workflow) -> dict[str, Any]:
     }
 
 
+def page_bytes(streams: int) -> int:
+    """What a page may weigh where so many are read together, up to the event that fills it."""
+    return min(PAGE_BYTES, max(TOGETHER_BYTES // max(streams, 1), SHARE_BYTES))
+
+
+def is_full(rows: list[Any], limit: int) -> bool:
+    """Whether a page that was read within `limit` bytes has ended before its story has."""
+    return len(rows) >= PAGE_ROWS or sum(row.bytes for row in rows) >= limit
+
+
 def _stories(
     statement: str, cursors: Mapping[UUID, Cursor], wanted: Iterable[UUID]
 ) -> defaultdict[UUID, list[Any]]:
     """The next page of each story, by its key."""
     stories: defaultdict[UUID, list[Any]] = defaultdict(list)
     streams = [{"key": key, "after": cursors[key].after} for key in wanted]
-    for row in run(statement, {"streams": batch(streams), "rows": PAGE_ROWS, "bytes": PAGE_BYTES}):
+    limit = page_bytes(len(cursors))
+    for row in run(statement, {"streams": batch(streams), "rows": PAGE_ROWS, "bytes": limit}):
         stories[row.key].append(row)
     return stories
 
 
-def _news(cursor: Cursor, rows: list[Any], now: Shown, status: str, *, is_final: bool) -> News:
+def _news(
+    cursor: Cursor, rows: list[Any], now: Shown, status: str, *, is_final: bool, has_more: bool
+) -> News:
     """A page of a story, the snapshots that have changed, and the end where it has been reached."""
     known: Shown = cursor.shown or {}
     snapshots = [
@@ -154,7 +178,6 @@ def _news(cursor: Cursor, rows: list[Any], now: Shown, status: str, *, is_final:
     # A client begins with what is; later on, what has happened comes before what has come of it.
     frames = events + snapshots if cursor.shown else snapshots + events
     last = rows[-1].id if rows else cursor.position
-    has_more = len(rows) >= PAGE_ROWS or sum(row.bytes for row in rows) >= PAGE_BYTES
     is_over = is_final and not has_more
     if is_over:
         frames.append(Frame("end", {"status": status}, last, is_last=True))

@@ -153,7 +153,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 async def watch(hub: Hub, who: str, gone: asyncio.Future[None]) -> None:
-    async def send(data: bytes) -> None:
+    async def send(data: bytes, *, more: bool) -> None:
         """Nobody reads it."""
 
     await hub.serve(Watch("tests.silent", uuid4(), Cursor(), Revocable(who)), send, gone)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import uvloop
 from django.conf import settings
 from django.db import connection
 
+from config.descriptors import allow_descriptors
 from config.listening import Listener
 from config.longpoll import Hub
 from jobs.http import Client
@@ -42,7 +42,7 @@ AWAY_SECONDS = 0.5  # between two tries while the database is away
 
 def send_deliveries(is_over: Callable[[], bool]) -> None:
     """Send what is due until `is_over()`, then wait for what is in flight: an attempt takes 15 s at most."""
-    _allow_files()
+    allow_descriptors(FILES_WANTED)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Sending(is_over).run())
 
@@ -125,14 +125,6 @@ class Sending:
 
     async def _in_database(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._database, work)
-
-
-def _allow_files() -> None:
-    """Let this process have as many connections open as it may want, where the system allows it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _disconnect() -> None:

@@ -13,14 +13,14 @@ from django.utils import timezone
 from attestations.models import Attestation, ProofSession
 from attestations.sessions.starting import start_session
 from attestations.sessions.telling import SessionSource, describe_session
-from config.streaming import Cursor
+from config.streaming import Cursor, News
 from jobs.hygiene.retention import apply_retentions
 from jobs.models import Event, Job, Tenant, Workflow
 from jobs.queue.claim import Lease
 from jobs.queue.finish import finish
 from jobs.queue.outcomes import Outcome, make_error
 from jobs.queue.sweep import sweep
-from jobs.services.events import record_of_attempt
+from jobs.services.events import record_event, record_of_attempt
 from jobs.services.workflows import cancel_workflow
 from tests.attestations.sessions.watching import frames_of, of_type
 from tests.factories import claim_one
@@ -164,3 +164,21 @@ def test_what_others_say_of_the_workflow_is_not_of_its_stream(tenant: Tenant, ap
 
     assert Event.objects.filter(workflow=session.pk, type="cancel_requested").exists()
     assert [frame.event for frame in frames_of(session)] == ["status"]
+
+
+def test_a_page_weighs_what_is_sent_of_it_and_only_the_last_one_ends(tenant: Tenant) -> None:
+    session, _ = started(tenant)
+    for _ in range(3):
+        # Stored, a line of these takes a hundredth.
+        record_event(session, Event.Type.LOG, {"lines": ["x" * 200_000], "timestamp": 1})
+    cancel_workflow(session, by="ada")
+    source, cursor = SessionSource(), Cursor()
+    pages: list[News] = []
+
+    while not pages or pages[-1].has_more:
+        pages.append(source.read({session.pk: cursor})[session.pk])
+        cursor = pages[-1].cursor
+
+    assert [len(page.frames) for page in pages] == [3, 2]
+    assert [page.is_over for page in pages] == [False, True]
+    assert [frame.id for page in pages for frame in page.frames] == [1, 2, 3, 4, 5]

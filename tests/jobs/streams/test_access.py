@@ -281,6 +281,24 @@ def test_more_streams_than_there_is_room_for(
     assert refused.problem["trace_id"] == refused.headers["x-trace-id"]
 
 
+def test_a_page_of_another_site_may_read_why_it_is_refused(web: WebProcess, settings: Any) -> None:
+    settings.STREAMS_PER_KEY = 1
+    job, _, text = running_job(web)
+    token = make_stream_token(ApiClient(text)).json()["token"]
+
+    async def body() -> list[Client]:
+        address = f"{address_of(job)}?token={token}"
+        async with watching(address) as first, watching(address) as refused:
+            await refused.until_closed()
+        async with watching(address_of(job), key=text), watching(address_of(job), key=text) as by_key:
+            return [first, refused, by_key]
+
+    clients = watch(body)
+
+    assert [client.status for client in clients] == [200, 429, 429]
+    assert [client.headers.get("access-control-allow-origin") for client in clients] == ["*", "*", None]
+
+
 def test_another_keys_streams_do_not_count(web: WebProcess, settings: Any) -> None:
     settings.STREAMS_PER_KEY = 1
     job, _, text = running_job(web)

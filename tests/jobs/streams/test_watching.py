@@ -438,3 +438,48 @@ def test_a_page_is_bounded_by_what_it_weighs(tenant: Tenant, monkeypatch: pytest
 
     assert [len([frame for frame in news.frames if frame.id]) for news in (first, second)] == [2, 1]
     assert (first.has_more, second.has_more) == (True, False)
+
+
+def test_what_repeats_itself_weighs_what_is_sent_of_it(tenant: Tenant) -> None:
+    # Stored, a line of these takes a hundredth.
+    workflow = make_workflow(tenant)
+    job = make_job(tenant, workflow=workflow, step_name="one", step_index=0)
+    tell(job, *["x" * (feeds.PAGE_BYTES // 2)] * 3)
+    sources: list[tuple[streaming.Source, Any]] = [
+        (feeds.JobSource(), job.pk),
+        (feeds.WorkflowSource(), workflow.pk),
+    ]
+
+    pages = [source.read({key: streaming.Cursor()})[key] for source, key in sources]
+
+    assert [len([frame for frame in page.frames if frame.id]) for page in pages] == [2, 2]
+    assert all(page.has_more for page in pages)
+
+
+def test_an_event_that_is_heavier_than_a_page_comes_alone(tenant: Tenant) -> None:
+    job = make_job(tenant)
+    tell(job, "x" * feeds.PAGE_BYTES, "y" * feeds.PAGE_BYTES)
+    source, cursor, pages = feeds.JobSource(), streaming.Cursor(), []
+
+    for _ in range(3):
+        pages.append(source.read({job.pk: cursor})[job.pk])
+        cursor = pages[-1].cursor
+
+    assert [len([frame for frame in page.frames if frame.id]) for page in pages] == [1, 1, 0]
+    assert [page.has_more for page in pages] == [True, True, False]
+
+
+def test_pages_that_are_read_together_share_what_they_may_weigh(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "TOGETHER_BYTES", 4_000)
+    monkeypatch.setattr(feeds, "SHARE_BYTES", 500)
+    jobs = [make_job(tenant) for _ in range(4)]
+    for job in jobs:
+        tell(job, *["x" * 400] * 5)
+
+    alone = feeds.JobSource().read({jobs[0].pk: streaming.Cursor()})[jobs[0].pk]
+    together = feeds.JobSource().read({job.pk: streaming.Cursor() for job in jobs})
+
+    assert (len(alone.frames), alone.has_more) == (6, False)
+    assert {(len(news.frames), news.has_more) for news in together.values()} == {(4, True)}

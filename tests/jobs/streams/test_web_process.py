@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from django.conf import settings
 from django.db import connection
+from granian._granian import ListenerSpec
 
+from config.management.commands.web import CLIENT_TIMEOUT_SECONDS, STOP_SECONDS, _listening
 from jobs.models import Event, Job
 from jobs.services.events import record_event
 from tests.factories import make_job, make_key, make_tenant
@@ -156,3 +159,50 @@ def read_until(stream: socket.socket, wanted: bytes, times: int) -> bool:
         count += text.count(wanted)
         rest = text[-len(wanted) + 1 :]
     return count == times
+
+
+def test_silent_clients_cost_little_and_do_not_keep_a_process_that_is_to_stop(server: Web) -> None:
+    job = make_job(make_tenant(), status=Job.Status.RUNNING)
+    for _ in range(30):
+        record_event(job, Event.Type.LOG, {"lines": ["a" * 10_000] * 100})
+    key = make_key(job.tenant, "read")[1]  # type: ignore[arg-type]
+    before = server.memory_mb
+
+    streams = [server.watch(job, key) for _ in range(20)]
+    time.sleep(1)
+
+    # What they have not been told is thirty megabytes each.
+    assert server.memory_mb - before < 100
+    assert server.stop() < STOP_SECONDS + 5
+    for stream in streams:
+        stream.close()
+
+
+def test_a_connection_ends_with_a_client_that_takes_nothing() -> None:
+    given: list[Any] = []
+
+    _listening(lambda number, name, load, shared: given.append(shared))(
+        1, "web", None, ((ListenerSpec("127.0.0.1", 0, 8), None), None)
+    )
+
+    ((_, holder), _), *_ = given
+    with socket.socket(fileno=os.dup(holder.get_fd())) as listener:
+        listener.setblocking(True)
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                timeout = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert timeout == CLIENT_TIMEOUT_SECONDS * 1_000
+
+
+def test_connections_that_say_nothing_leave_room_for_calls(server: Web) -> None:
+    silent = [server.connect() for _ in range(1_500)]
+
+    with server.connect() as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        answer = client.recv(12)
+
+    assert answer == b"HTTP/1.1 200"
+    for connection_ in silent:
+        connection_.close()

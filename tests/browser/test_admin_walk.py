@@ -144,7 +144,7 @@ def test_every_page_opens_without_a_fault(walker: Walker, rows: list[Model]) -> 
 
 
 def test_a_job_is_cancelled_from_its_page(walker: Walker, rows: list[Model]) -> None:
-    job = Job.objects.get(status="queued")
+    job = Job.objects.exclude(kind__startswith="proofs.").get(status="queued")
     walker.log_in("operator", PASSWORD)
     walker.visit(reverse("admin:jobs_job_change", args=[job.pk]))
 

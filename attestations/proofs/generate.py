@@ -164,7 +164,7 @@ def _look_for_keys(proof_type: str) -> bool:
     keys = keys_dir(proof_type)
     has_keys = keys.is_dir() and any(keys.iterdir())
     if not has_keys:
-        say(f"keys: there are none of {proof_type} yet; making them takes seconds")
+        say(f"keys: there are none of {proof_type} yet; its prover makes them first")
     return has_keys
 
 

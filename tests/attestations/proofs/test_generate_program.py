@@ -135,7 +135,7 @@ def test_keys_are_made_where_there_are_none(inputs: list[str], out: Path, tmp_pa
     ran = generate("plonk", out, inputs[0], **environment)
     again = generate("plonk", out, inputs[0], **environment)
 
-    assert ran.lines[-4] == "keys: there are none of plonk yet; making them takes seconds"
+    assert ran.lines[-4] == "keys: there are none of plonk yet; its prover makes them first"
     assert ran.lines[-3].startswith("keys: made in ")
     assert again.line("keys: ").startswith("keys: loaded in ")
 
@@ -286,7 +286,7 @@ def test_it_leaves_no_prover_behind(
         start_new_session=True,
     ) as program:
         assert program.stdout
-        assert any("making them" in line for line in iter(program.stdout.readline, ""))
+        assert any("makes them" in line for line in iter(program.stdout.readline, ""))
         wait_until(lambda: bool(psutil.Process(program.pid).children()))
         (prover,) = psutil.Process(program.pid).children()
 

@@ -22,7 +22,7 @@ from attestations.admin.session_results import (
 )
 from attestations.models import ProofSession
 from attestations.sessions.following import EXITED
-from attestations.sessions.phases import ATTEST, COMPLETE, PHASES, Phase
+from attestations.sessions.phases import ATTEST, COMPLETE, PHASES, Phase, phase_after
 from attestations.sessions.starting import ends_at
 from attestations.sessions.telling import results_of, told_by
 from jobs.admin.displays import anchor, badge, copyable, duration_of, link, moment, span
@@ -105,7 +105,7 @@ def reached_by(session: ProofSession, jobs: Sequence[Job]) -> str:
     """How far it has come, in words."""
     if session.status == Workflow.Status.COMPLETED:
         return str(COMPLETE["step"])
-    phase = PHASES[min(_completed(jobs), len(PHASES) - 1)]
+    phase = phase_after(_completed(jobs))
     if session.status == Workflow.Status.RUNNING:
         is_running = any(job.status == Job.Status.RUNNING for job in jobs)
         return phase.doing if is_running else f"{phase.doing}: waiting for a worker"
@@ -125,7 +125,7 @@ def failure_of(session: ProofSession, jobs: Sequence[Job]) -> dict[str, Any] | N
     code = str(error.get("code", ""))
     exited = EXITED.fullmatch(code)
     return {
-        "phase": PHASES[min(_completed(jobs), len(PHASES) - 1)].doing,
+        "phase": phase_after(_completed(jobs)).doing,
         "code": f"exit code {exited[1]}" if exited else code,
         "message": error.get("message") or f"The session was {session.status}.",
         "to_do": ADVICE.get(code, "The page of its workflow says more."),

@@ -21,10 +21,9 @@ from attestations.proofs.exits import UsageError, bytes_of, make_parser, run, sa
 from attestations.proofs.files import NAME, PROOFS_MAX, InputProof, ProofFile, write_json
 from attestations.proofs.making import MadeProof, make_proof
 from attestations.proofs.mimc import commitment_of
-from attestations.proofs.protocol import ADDRESS, SCALAR_FIELD
+from attestations.proofs.protocol import ADDRESS, NOBODY, SCALAR_FIELD
 from attestations.proofs.provers import keys_dir, prover_path
 
-NOBODY = "0x" + "0" * 40
 SECRET = re.compile(r"(0x)?[0-9a-fA-F]{1,64}")
 SECRET_LINE_MAX = 100
 

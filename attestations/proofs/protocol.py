@@ -9,6 +9,7 @@ from typing import Any, Protocol
 # The order of BN254's groups: circuits calculate modulo it.
 SCALAR_FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617
 HALF = 1 << 128
+NOBODY = "0x" + "0" * 40  # whom a proof is bound to where there is nobody to publish it
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 

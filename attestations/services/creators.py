@@ -11,6 +11,8 @@ from attestations.proofs.mimc import commitment_of
 from attestations.proofs.protocol import SCALAR_FIELD
 from jobs.tenancy.sealing import seal, unseal
 
+CREATOR_UNREADABLE = "The creator's key can't be opened: no key of ENCRYPTION_KEYS has sealed it."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creator:

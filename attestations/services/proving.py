@@ -13,13 +13,10 @@ from attestations.chain.configuration import submitter_address
 from attestations.chain.errors import ChainNotConfigured
 from attestations.models import Submission
 from attestations.proofs.making import make_proof
-from attestations.proofs.protocol import ProofFailed, ProverNotInstalled, Statement
-from attestations.services.creators import creator_of
-from attestations.services.submissions import NO_CHAIN
+from attestations.proofs.protocol import NOBODY, ProofFailed, ProverNotInstalled, Statement
+from attestations.services.creators import CREATOR_UNREADABLE, creator_of
 from jobs.queue.handlers import PermanentError, TryAgain
 from jobs.tenancy.sealing import Unreadable
-
-CREATOR_UNREADABLE = "The creator's key can't be opened: no key of ENCRYPTION_KEYS has sealed it."
 
 
 def generate(job_id: UUID, *, attempt: int, checkpoint: Callable[[], None]) -> dict[str, Any]:
@@ -75,4 +72,4 @@ def _publisher() -> tuple[str, str]:
     try:
         return submitter_address(), settings.CONTRACT_ADDRESS
     except ChainNotConfigured:
-        return NO_CHAIN, ""
+        return NOBODY, ""

@@ -32,7 +32,6 @@ from jobs.workflows.locks import lock_with_steps
 
 GENERATE = "submissions.generate_proof"
 PUBLISH = "submissions.publish_proof"
-NO_CHAIN = "0x" + "0" * 40  # whom a proof is bound to where there is nobody to publish it
 PUBLISH_WITHIN = timedelta(hours=24)  # of the proof
 REASON_CHARS = 2_000
 NAMES_TRIED = 50

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from attestations.sessions.phases import COMPLETE, PHASES
+from attestations.sessions.phases import COMPLETE, phase_after
 from jobs.models import Event, Workflow
 from jobs.queue.wakeups import announce_changes_on_commit
 from jobs.signals import FinishedWorkflow
@@ -47,10 +47,8 @@ def _error_of(workflow: FinishedWorkflow) -> dict[str, Any]:
     error = workflow.error or {}
     code = str(error.get("code", ""))
     exited = EXITED.fullmatch(code)
-    # The steps follow one another: the one that has ended it comes after those that are complete.
-    phase = PHASES[min(workflow.completed_steps, len(PHASES) - 1)]
     return {
         "error": error.get("message") or code or f"The session was {workflow.status}.",
-        "phase": phase.name,
+        "phase": phase_after(workflow.completed_steps).name,
         "code": int(exited[1]) if exited else NO_EXIT_CODE,
     }

@@ -53,3 +53,8 @@ PHASES = (GENERATE, VERIFY, ATTEST)
 
 # What follows the last of them.
 COMPLETE = {"phase": "complete", "progress": 100, "step": "Complete"}
+
+
+def phase_after(completed: int) -> Phase:
+    """The phase at which a session is that has completed so many; they follow one another."""
+    return PHASES[min(completed, len(PHASES) - 1)]

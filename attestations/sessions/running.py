@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 
 from attestations.canonical import canonical_json
-from attestations.services.creators import creator_of
+from attestations.services.creators import CREATOR_UNREADABLE, creator_of
 from attestations.sessions.following import exit_error
 from attestations.sessions.inputs import inputs_of
 from attestations.sessions.phases import ATTEST, GENERATE, VERIFY, Phase
@@ -37,7 +37,6 @@ from jobs.tenancy.sealing import Unreadable
 TRANSACTION = re.compile(r"transaction (0x[0-9a-f]{64}) (https?://\S+|-)")
 # No phase takes so long: what is older was left by a worker that was killed.
 LEFT_SECONDS = 3_600
-CREATOR_UNREADABLE = "The creator's key can't be opened: no key of ENCRYPTION_KEYS has sealed it."
 
 Tell = Callable[[Sequence[tuple[str, dict[str, Any]]]], None]
 

@@ -17,12 +17,11 @@ from django.db import IntegrityError, transaction
 
 from attestations.models import Attestation, CreatorKey, Submission
 from attestations.proofs.making import is_valid
-from attestations.proofs.protocol import Statement
+from attestations.proofs.protocol import NOBODY, Statement
 from attestations.services.creators import creator_of
 from attestations.services.pictures import Picture
 from attestations.services.submissions import (
     GENERATE,
-    NO_CHAIN,
     PUBLISH,
     NewSubmission,
     approve_submission,
@@ -167,7 +166,7 @@ def test_without_a_chain_the_proof_is_made_and_publishing_is_skipped_in_words(
     assert (generate.status, publish.status) == ("completed", "completed")
     assert publish.result["skipped"] == submission.skipped_reason == "no chain configured"
     assert submission.status == "proof_publishing"
-    assert submission.submitter == NO_CHAIN
+    assert submission.submitter == NOBODY
     assert set(submission.generation_stages) == {"setup", "prove", "verify"}
     proof = json.loads(submission.proof_json)
     # As it was made: nothing has taken its numbers for base64.
@@ -330,7 +329,7 @@ def test_a_proof_that_comes_after_the_end_is_not_stored(tenant: Tenant) -> None:
     token = claim_one(generate).lease_token
     cancel_job(Job.objects.get(kind=PUBLISH), by="otto")
 
-    complete_job(generate, token, {"proof": {}, "stages": {}, "commitment": "0x1", "submitter": NO_CHAIN})
+    complete_job(generate, token, {"proof": {}, "stages": {}, "commitment": "0x1", "submitter": NOBODY})
 
     submission.refresh_from_db()
     generate.refresh_from_db()

@@ -12,9 +12,10 @@ import pytest
 from django.conf import settings
 
 from config import broadcasting
-from config.broadcasting import Feed, Hub, Page, Watcher
+from config.broadcasting import Feed, Hub
 from config.listening import Listener
 from config.streaming import Cursor, Frame, News, Watch, encode, read_last_id, stream_source
+from config.watchers import Page, Watcher
 
 
 def page(begin: int, *ids: int, shown: Any = None, is_over: bool = False) -> Page:

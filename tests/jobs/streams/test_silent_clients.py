@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config import broadcasting
+from config import broadcasting, watchers
 from jobs.models import Event, Job
 from jobs.services.events import record_event
 from tests.config.test_asgi import SCOPE
@@ -69,7 +69,7 @@ def test_the_longest_life_is_that_of_a_client_that_takes_nothing_too(
     web: WebProcess, job: Job, key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.STREAM_SECONDS = 0.1
-    monkeypatch.setattr(broadcasting, "LAST_SEND_SECONDS", 0.1)
+    monkeypatch.setattr(watchers, "LAST_SEND_SECONDS", 0.1)
 
     async def body() -> None:
         async with silent(job, key, web) as (_, task):

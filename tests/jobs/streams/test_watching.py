@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from config import broadcasting, streaming
+from config import broadcasting, streaming, watchers
 from jobs.models import Event, Job, Tenant
 from jobs.queue.claim import Lease
 from jobs.queue.finish import finish
@@ -297,7 +297,7 @@ def test_an_announced_line_comes_at_once(job: Job, key: str, address: str) -> No
 def test_a_slow_client_is_sent_away_and_misses_nothing(
     job: Job, key: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broadcasting, "WAITING_FRAMES", 20)
+    monkeypatch.setattr(watchers, "WAITING_FRAMES", 20)
     monkeypatch.setattr(feeds, "PAGE_ROWS", 10)
     told = [f"line {n}" for n in range(120)]
 

@@ -15,13 +15,10 @@ import requests
 from attestations.chain.local import find_anvil
 from tests.faults.conftest import Platform, children, eventually
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.skipif(
-        find_anvil() is None and not os.environ.get("CI"),
-        reason="anvil is not installed: make setup, with npm",
-    ),
-]
+needs_anvil = pytest.mark.skipif(
+    find_anvil() is None and not os.environ.get("CI"), reason="anvil is not installed: make setup, with npm"
+)
+pytestmark = [pytest.mark.faults, needs_anvil]
 
 
 def ask(url: str, method: str, *params: Any) -> Any:

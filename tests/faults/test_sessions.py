@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from pathlib import Path
@@ -14,18 +13,14 @@ import psutil
 import psycopg
 import pytest
 
-from attestations.chain.local import find_anvil
 from tests.attestations.chain.chains import SENDER
 from tests.faults.books import check_books
 from tests.faults.conftest import Platform, children, eventually
-from tests.faults.test_local_chain import ask, chain_of
+from tests.faults.test_local_chain import ask, chain_of, needs_anvil
 from tests.faults.watching import Watcher
 
 pytestmark = pytest.mark.faults
 
-needs_anvil = pytest.mark.skipif(
-    find_anvil() is None and not os.environ.get("CI"), reason="anvil is not installed: make setup, with npm"
-)
 PATIENCE_SECONDS = 90
 DEPLOYED = 1  # transactions of the sender before anything is attested
 DRAIN_SECONDS = 4

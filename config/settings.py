@@ -326,6 +326,21 @@ configure_logging(LOG_LEVEL)
 
 # --- The monitor -----------------------------------------------------------------------------------
 
+# Fields whose values people at the monitor see only after they have said why; names, also with *, in any case.
+MASKED_FIELDS = env.list(
+    "MASKED_FIELDS",
+    default=[
+        "*password*",
+        "*secret*",
+        "*token*",
+        "api_key",
+        "apikey",
+        "authorization",
+        "private_key",
+        "cookie",
+    ],
+)
+
 LOGIN_URL = reverse_lazy("admin:login")
 UNFOLD = {
     "SITE_TITLE": "Affidavit",

@@ -9,8 +9,9 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
+
+from jobs.admin.access.scoping import ScopedAdmin
 
 COUNTED_ROWS = 10_000
 
@@ -47,7 +48,7 @@ class RecordList(ChangeList):  # type: ignore[misc]
             self.full_result_count = self.result_count  # what is shown is all there is: no link to "all"
 
 
-class RecordAdmin(ModelAdmin):  # type: ignore[misc]
+class RecordAdmin(ScopedAdmin):
     """Pages nobody edits. What may be done to a record is an action that asks for `operate`.
 
     `change` is refused to everyone, so that no form of Django's ever saves; the operator's right is the model's
@@ -73,7 +74,8 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether this account may act on such records."""
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+        right = f"{self.opts.app_label}.change_{self.opts.model_name}"
+        return not self.is_out_of_reach(request) and request.user.has_perm(right)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Whether an address may filter by this: by what the list's own filters do and nothing else."""

@@ -9,19 +9,14 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span, titled
-from jobs.admin.documents import document
-from jobs.admin.evaluations import verdict_of
+from jobs.admin.displays import badge, moment, span, titled
 from jobs.admin.filters import CreatedFilter, TenantFilter
-from jobs.admin.outputs import outputs
 from jobs.admin.searches import as_uuid, named_workflows, newest
-from jobs.admin.sections import workflow_sections, workflow_verbs
-from jobs.admin.timelines import timeline_of
+from jobs.admin.sections import workflow_verbs
 from jobs.admin.verbs import Verb, VerbAdmin
-from jobs.models import Collection, Job, Workflow
+from jobs.admin.workflow_page import page_of
+from jobs.models import Workflow
 from jobs.services.workflows import cancel_workflow, retry_workflow
-
-STEPS_MAX = 100  # as many as a workflow may have
 
 RETRY = Verb(
     action="retry_workflows",
@@ -131,76 +126,4 @@ class WorkflowAdmin(VerbAdmin):
         return workflow.get_problem_type_display() or None
 
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
-        workflow: Workflow = record
-        steps = workflow.jobs.order_by("step_index").defer("payload", "original_payload", "ctx", "result")
-        documents = [
-            document("Request", workflow.miniapp_req),
-            document("Started with", workflow.data),
-            document("Outputs", workflow.outputs),
-        ]
-        more = [
-            document("Problem", workflow.problem_details),
-            document("Retried with", workflow.retry_execution_data),
-        ]
-        categories = [workflow.status_category] if workflow.status_category else []
-        return {
-            "workflow": workflow,
-            "badges": [badge(word) for word in [workflow.status, *categories]],
-            "facts": facts_of(workflow),
-            "verdict": verdict_of(workflow),
-            "steps": [_step(job) for job in steps[:STEPS_MAX]],
-            "documents": documents + [extra for extra in more if not extra.is_empty],
-            "outputs": outputs(workflow.outputs),
-            "timeline": timeline_of(request, workflow),
-            "sections": [section(request, workflow) for section in workflow_sections],
-            **self.offered(request, workflow),
-        }
-
-
-def facts_of(workflow: Workflow) -> list[tuple[str, Any]]:
-    """What stands at the top of a workflow's page; what is not known is left out."""
-    facts: list[tuple[str, Any]] = [
-        ("Workflow", copyable(workflow.workflow_id)),
-        ("Trace", copyable(workflow.trace_id)),
-        ("Tenant", link(workflow.tenant)),
-        ("Kind", workflow.kind),
-        ("Collection", _collection(workflow)),
-        ("User", workflow.user_id),
-        ("Session", workflow.session_id),
-        ("User told", badge(workflow.notification_status)),
-        ("Run", workflow.attempt),
-        ("Priority", workflow.priority),
-        ("Created", moment(workflow.created_at)),
-        ("Ended", moment(workflow.ended_at)),
-        ("Took", span(workflow.ended_at - workflow.created_at) if workflow.ended_at else None),
-        ("Last retry", workflow.last_retry_attempt),
-        ("Retry completed", moment(workflow.retry_completed_at)),
-        ("Request", workflow.request_id),
-        ("Actor", workflow.actor_id),
-        ("Key", copyable(str(workflow.pk))),
-        ("Problem", workflow.get_problem_type_display()),
-        ("Evaluated", moment(workflow.evaluated_at)),
-    ]
-    return [(name, value) for name, value in facts if value not in (None, "")]
-
-
-def _collection(workflow: Workflow) -> Any:
-    """A link to the collection; its name as it was when the collection is gone."""
-    collection: Collection | None = workflow.collection
-    if collection is not None:
-        return link(collection)
-    data = workflow.data if isinstance(workflow.data, dict) else {}
-    return (
-        f"{data.get('collection_name', workflow.collection_id)} (deleted)" if workflow.collection_id else None
-    )
-
-
-def _step(job: Job) -> dict[str, Any]:
-    took = duration_of(job)
-    return {
-        "job": job,
-        "url": page_url(job),
-        "badge": badge(job.status),
-        "took": span(took) if took is not None else "",
-        "error": job.error if job.status != Job.Status.COMPLETED else None,
-    }
+        return {**page_of(request, record), **self.offered(request, record)}

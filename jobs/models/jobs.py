@@ -97,6 +97,9 @@ class Job(Evaluated):
     error = models.JSONField(
         null=True, blank=True, help_text="The last attempt's {code, message, traceback}."
     )
+    error_fingerprint = models.UUIDField(
+        null=True, blank=True, editable=False, help_text="The ErrorGroup of that error."
+    )
 
     trace_id = models.CharField(max_length=32)
     request_id = models.CharField(max_length=128, blank=True)
@@ -159,6 +162,26 @@ class Job(Evaluated):
             ),
             # Read by a tenant's own list, newest first.
             models.Index(name="job_tenant_newest", fields=["tenant", "-id"]),
+            # Read by the monitor's lists. Each takes in few jobs, or a job once, when it has ended: an index over all
+            # of them would be written anew with every change of their status.
+            models.Index(
+                name="job_ended_badly",
+                fields=["status", "-id"],
+                condition=models.Q(status__in=["failed", "cancelled"]),
+            ),
+            models.Index(
+                name="job_problem", fields=["problem_type", "-id"], condition=~models.Q(problem_type="")
+            ),
+            models.Index(
+                name="job_error",
+                fields=["error_fingerprint", "-id"],
+                condition=models.Q(status="failed", error_fingerprint__isnull=False),
+            ),
+            models.Index(
+                name="job_trace",
+                fields=["trace_id"],
+                condition=models.Q(status__in=["completed", "failed", "cancelled"]),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

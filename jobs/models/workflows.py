@@ -99,6 +99,25 @@ class Workflow(Evaluated):
             models.Index(name="workflow_running", fields=["id"], condition=models.Q(status="running")),
             # Read by the list of proof sessions, which are few among the workflows.
             models.Index(name="workflow_proof_session", fields=["id"], condition=models.Q(kind="proof")),
+            # Read by the monitor's lists.
+            models.Index(
+                name="workflow_ended_badly",
+                fields=["status", "-id"],
+                condition=models.Q(status__in=["failed", "cancelled"]),
+            ),
+            models.Index(
+                name="workflow_problem", fields=["problem_type", "-id"], condition=~models.Q(problem_type="")
+            ),
+            models.Index(name="workflow_trace", fields=["trace_id"]),
+            models.Index(name="workflow_user", fields=["user_id", "-id"], condition=~models.Q(user_id="")),
+            models.Index(
+                name="workflow_session", fields=["session_id", "-id"], condition=~models.Q(session_id="")
+            ),
+            models.Index(
+                name="workflow_of_collection",
+                fields=["collection", "-id"],
+                condition=models.Q(collection__isnull=False),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(name="workflow_id_per_tenant", fields=["tenant", "workflow_id"]),

@@ -14,7 +14,7 @@ from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import Model
 from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.urls import reverse
+from django.urls import path, reverse
 from unfold.sites import UnfoldAdminSite
 
 # The sidebar: groups of (title, material icon, model). An account sees what it may open.
@@ -51,6 +51,21 @@ NAVIGATION = {
 }
 
 
+View = Callable[[HttpRequest], HttpResponse]
+
+_pages: list[tuple[str, View, str]] = []  # route, view, name: of no one model
+
+
+def monitor_page(route: str, *, name: str) -> Callable[[View], View]:
+    """Serve the decorated view at `/admin/<route>` as `admin:<name>`, to staff alone; the rest it checks itself."""
+
+    def register(view: View) -> View:
+        _pages.append((route, view, name))
+        return view
+
+    return register
+
+
 class MonitorSite(UnfoldAdminSite):  # type: ignore[misc]
     """Django's admin in unfold's clothes, under the product's name."""
 
@@ -77,6 +92,10 @@ class MonitorSite(UnfoldAdminSite):  # type: ignore[misc]
 
         admin_view: Callable[..., Any] = super().admin_view(guarded, cacheable)
         return admin_view
+
+    def get_urls(self) -> list[Any]:
+        pages = [path(route, self.admin_view(view), name=name) for route, view, name in _pages]
+        return pages + list(super().get_urls())
 
     def register(
         self, model_or_iterable: ModelBase | Iterable[ModelBase], admin_class: Any = None, **options: Any

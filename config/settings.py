@@ -359,7 +359,17 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "STYLES": [lambda request: static("affidavit/monitor.css")],
+    "STYLES": [
+        lambda request: static("affidavit/monitor.css"),
+        lambda request: static("affidavit/overview.css"),
+        lambda request: static("affidavit/lists.css"),
+        lambda request: static("affidavit/units.css"),
+        lambda request: static("affidavit/operators.css"),
+    ],
+    "SCRIPTS": [
+        lambda request: static("affidavit/live.js"),
+        lambda request: static("affidavit/keyboard.js"),
+    ],
     "DASHBOARD_CALLBACK": "jobs.admin.overview.add_figures",
     "SIDEBAR": {"navigation": "config.admin.navigation"},
     "BORDER_RADIUS": "6px",

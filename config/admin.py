@@ -51,7 +51,7 @@ NAVIGATION = {
 }
 
 
-View = Callable[[HttpRequest], HttpResponse]
+View = Callable[..., HttpResponse]
 
 _pages: list[tuple[str, View, str]] = []  # route, view, name: of no one model
 

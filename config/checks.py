@@ -52,6 +52,7 @@ def check_numbers(**_: Any) -> list[CheckMessage]:
         "ATTESTATION_RETENTION_DAYS": (1, 36_500),
         "EVENT_RETENTION_DAYS": (1, 36_500),
         "JOB_RETENTION_DAYS": (1, 36_500),
+        "AUDIT_RETENTION_DAYS": (1, 36_500),
         "STUCK_AFTER_SECONDS": (1, 604_800),
         "NOTIFY_GRACE_SECONDS": (1, 604_800),
         "CLUSTER_WORKERS": (1, 256),

@@ -92,6 +92,6 @@ def _block(each: Problems) -> str:
 def _named(model: str, each: Problems, ids: Sequence[str]) -> list[str]:
     """The list of the monitor that shows them all, and some of their names."""
     # The filters of the lists: jobs.admin.filters.TenantFilter takes a slug, or this for none.
-    query = urlencode({"problem_type__exact": each.problem_type, "tenant": each.tenant or "-"})
+    query = urlencode({"problem_type": each.problem_type, "tenant": each.tenant or "-"})
     url = f"{settings.PUBLIC_URL}{reverse(f'admin:jobs_{model}_changelist')}?{query}"
     return [f"  {url}", *(f"  - {name}" for name in ids)]

@@ -23,8 +23,10 @@ from jobs.evaluator.looks import Failures
 from jobs.evaluator.outputs import check_outputs
 from jobs.evaluator.overdue import Servers, describe_overdue, find_overdue
 from jobs.evaluator.rules import TOO_EARLY, Finding, Units, rules
-from jobs.models import EvaluationRun, Job, ProblemType, StatusCategory, Workflow
+from jobs.models import EvaluationRun, Job, Measure, ProblemType, StatusCategory, Workflow
 from jobs.models.evaluation import CATEGORIES, NOT_EVALUATED
+from jobs.models.jobs import PLATFORM
+from jobs.rollups.counting import Count, write_counts
 from jobs.statements import AWAY, batch, run
 
 logger = logging.getLogger(__name__)
@@ -162,6 +164,12 @@ def _findings(units: Units) -> dict[UUID, list[Finding]]:
     return found
 
 
+def verdicts_of(units: Units) -> list[dict[str, Any]]:
+    """What all rules say of these units, as rows of judge_*.sql: nothing of those that are complete or to wait."""
+    found = _findings(units).values()
+    return [_verdict(findings) for findings in found if not _is_too_early(findings)]
+
+
 def _is_too_early(findings: Iterable[Finding]) -> bool:
     """Whether to wait: something is still to be seen, and nothing has been that no waiting would mend."""
     problems = {finding.problem_type for finding in findings}
@@ -192,7 +200,17 @@ def _judge(
         return []
     name = "judge_jobs" if model is Job else "judge_workflows"
     rows = run(name, {"ids": list(ids), "verdicts": batch(verdicts)})
-    _note_problems(model, [row for row in rows if row.problem_type and row.id not in known])
+    new = [row for row in rows if row.id not in known]
+    _note_problems(model, [row for row in new if row.problem_type])
+    write_counts(
+        Count(
+            scope=row.tenant_id or PLATFORM,
+            measure=Measure.EVALUATED,
+            name=row.status_category,
+            key=row.problem_type,
+        )
+        for row in new
+    )
     return rows
 
 

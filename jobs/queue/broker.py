@@ -29,6 +29,7 @@ from jobs.queue.enqueue import enqueue_job
 from jobs.queue.pulse import Pulse, beat_for_ever, short_transaction
 from jobs.queue.sweep import sweep
 from jobs.queue.wakeups import topic_of
+from jobs.rollups.folding import Upkeep
 from jobs.statements import run
 
 logger = logging.getLogger(__name__)
@@ -200,6 +201,7 @@ def _make_ticket(queue: str) -> str:
 
 
 def _sweep_for_ever() -> None:
+    upkeep = Upkeep()
     while True:
         time.sleep(LOOK_EVERY_SECONDS)
         try:
@@ -210,3 +212,13 @@ def _sweep_for_ever() -> None:
             # The loop must survive whatever one round met; the next one tries again.
             logger.exception("sweep failed")
             connection.close()
+        _keep_rollups(upkeep)
+
+
+def _keep_rollups(upkeep: Upkeep) -> None:
+    """What the monitor reads may be late, but must not keep the sweep from its work."""
+    try:
+        upkeep.turn()
+    except Exception:
+        logger.exception("rollups not kept")
+        connection.close()

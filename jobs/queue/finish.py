@@ -16,7 +16,8 @@ from jobs.hygiene.sanitizer import sanitize_base64
 from jobs.models import Job, Workflow
 from jobs.queue import wakeups
 from jobs.queue.handlers import find_handler
-from jobs.queue.outcomes import Outcome, make_error
+from jobs.queue.outcomes import Outcome, digest_of_error, make_error
+from jobs.rollups.attempts import count_attempts
 from jobs.signals import FinishedAttempt, announce
 from jobs.statements import AWAY, batch, run
 from jobs.workflows.advance import Advance, advance_workflows
@@ -68,6 +69,7 @@ def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
     with transaction.atomic():
         rows = run("finish", {"outcomes": batch([_row(outcome) for outcome in outcomes])})
         advance = advance_workflows(rows)
+        count_attempts(rows, advance.stopped)
         _announce(rows, advance)
         wakeups.announce_on_commit(
             [
@@ -101,6 +103,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "result": sanitize_base64(outcome.result),
         "error": outcome.error,
+        "error_digest": digest_of_error(outcome.error),
         "delay_seconds": outcome.delay_seconds,
         "was_lost": outcome.was_lost,
     }
@@ -147,9 +150,11 @@ def finished_attempt(row: Any, workflows: dict[UUID, Workflow], *, is_attested: 
 
 def end_unstarted_jobs(jobs: Iterable[Job], status: str, error: dict[str, Any]) -> int:
     """End jobs that are waiting or queued (rows locked by the caller), and their workflows with them."""
-    ends = [{"id": job.pk, "status": status, "error": error} for job in jobs]
+    digest = digest_of_error(error)
+    ends = [{"id": job.pk, "status": status, "error": error, "error_digest": digest} for job in jobs]
     rows = run("end_jobs", {"ends": batch(ends)})
     advance = advance_workflows(rows)
+    count_attempts([], [*rows, *advance.stopped])
     _announce(rows, advance, is_attested=False)
     wakeups.announce_on_commit(advance.lanes)
     _announce_changes([*rows, *advance.stopped])

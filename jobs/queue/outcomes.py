@@ -11,6 +11,7 @@ from jobs.models import Job
 from jobs.queue.backoff import REMOTE_POLICY, RetryPolicy
 from jobs.queue.claim import Lease
 from jobs.queue.handlers import find_handler
+from jobs.rollups.errors import digest_of
 
 MESSAGE_MAX_CHARS = 10_000
 TRACEBACK_MAX_CHARS = 8_000
@@ -57,6 +58,12 @@ def code_and_message(error: Any) -> dict[str, str] | None:
         return None
     known = error if isinstance(error, dict) else {"message": error}
     return {name: _as_text(known.get(name)) for name in ("code", "message")}
+
+
+def digest_of_error(error: Any) -> str | None:
+    """What a stored error has in common with others of its cause; None where there is none."""
+    known = code_and_message(error)
+    return digest_of(known["code"], known["message"]) if known else None
 
 
 def _as_text(value: Any) -> str:

@@ -21,7 +21,7 @@ def record_event(subject: Job | Workflow, type_: str, data: dict[str, Any]) -> N
     """
     job_id: UUID | None = subject.pk if isinstance(subject, Job) else None
     workflow_id: UUID | None = subject.workflow_id if isinstance(subject, Job) else subject.pk
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         run(
             "record_events",
             {

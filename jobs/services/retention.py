@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -25,11 +25,24 @@ from jobs.hygiene.retention import (
     workflow_holds,
 )
 from jobs.ids import first_id_of
-from jobs.models import EvaluationRun, Event, IdempotencyKey, Job, Worker, Workflow
+from jobs.models import (
+    AuditEntry,
+    BulkOperation,
+    ErrorGroup,
+    EvaluationRun,
+    Event,
+    IdempotencyKey,
+    Job,
+    Rollup,
+    Worker,
+    Workflow,
+)
 from jobs.models.evaluations import OutputCheck
 from jobs.services.idempotency import KEEP_FOR
 
 WORKERS_KEPT_FOR = timedelta(days=1)
+ERRORS_KEPT_FOR = timedelta(days=30)
+OPERATIONS_KEPT_FOR = timedelta(days=90)
 FINAL = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
 
 
@@ -157,6 +170,43 @@ def _old_keys() -> QuerySet[IdempotencyKey]:
     return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEEP_FOR)
 
 
+# What the monitor reads.
+
+
+def _audit_days() -> timedelta:
+    return timedelta(days=settings.AUDIT_RETENTION_DAYS)
+
+
+def _old_audit_entries() -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(at__lt=timezone.now() - _audit_days())
+
+
+def _old_operations() -> QuerySet[BulkOperation]:
+    return BulkOperation.objects.filter(ended_at__lt=timezone.now() - OPERATIONS_KEPT_FOR)
+
+
+def _old_errors() -> QuerySet[ErrorGroup]:
+    return ErrorGroup.objects.filter(last_seen_at__lt=timezone.now() - ERRORS_KEPT_FOR)
+
+
+def _rollups_of(name: str, *, grain: int, kept_for: timedelta) -> Retention:
+    """The retention of one grain: the coarser, the longer."""
+
+    def old() -> QuerySet[Rollup]:
+        return Rollup.objects.filter(grain=grain, at__lt=timezone.now() - kept_for)
+
+    def find_old() -> Old:  # a key of several columns can't be counted
+        return Old(**old().aggregate(count=Count("*"), oldest=Min("at")))
+
+    def forget() -> int:  # in lots of whole moments: nobody else has a hand on these
+        count = 0
+        while moments := old().order_by("at").values_list("at", flat=True)[:BATCH]:
+            count += delete_rows(Rollup, grain=grain, at__lte=max(moments))
+        return count
+
+    return Retention(name=name, kept_for=lambda: kept_for, condition="", find_old=find_old, forget=forget)
+
+
 RETENTIONS = [
     Retention(
         name="jobs",
@@ -200,4 +250,28 @@ RETENTIONS = [
         find_old=lambda: old_of(_old_keys(), "created_at"),
         forget=lambda: forget_in_batches(_old_keys(), along="created_at"),
     ),
+    Retention(
+        name="audit log",
+        kept_for=_audit_days,
+        condition="",
+        find_old=lambda: old_of(_old_audit_entries(), "at"),
+        forget=lambda: forget_in_batches(_old_audit_entries()),
+    ),
+    Retention(
+        name="bulk operations",
+        kept_for=lambda: OPERATIONS_KEPT_FOR,
+        condition="ended",
+        find_old=lambda: old_of(_old_operations(), "ended_at"),
+        forget=lambda: forget_in_batches(_old_operations()),
+    ),
+    Retention(
+        name="errors",
+        kept_for=lambda: ERRORS_KEPT_FOR,
+        condition="not seen since",
+        find_old=lambda: old_of(_old_errors(), "last_seen_at"),
+        forget=lambda: forget_in_batches(_old_errors(), along="last_seen_at"),
+    ),
+    _rollups_of("counts by 1 minute", grain=60, kept_for=timedelta(hours=6)),
+    _rollups_of("counts by 10 minutes", grain=600, kept_for=timedelta(days=3)),
+    _rollups_of("counts by 1 hour", grain=3_600, kept_for=timedelta(days=90)),
 ]

@@ -113,7 +113,7 @@ def _wait_again(steps: Sequence[Job]) -> None:
     """Let steps wait for their turn, whatever had become of them."""
     with _no_singleton_taken():
         Job.objects.filter(pk__in=[step.pk for step in steps]).update(
-            status=Job.Status.WAITING, error=None, **AS_NEW
+            status=Job.Status.WAITING, error=None, error_fingerprint=None, **AS_NEW
         )
 
 
@@ -176,9 +176,9 @@ def _filled_in(job: Job, workflow: Workflow, earlier: Sequence[Job]) -> Any:
 
 @contextmanager
 def _no_singleton_taken() -> Iterator[None]:
-    """Refuse what would have two live jobs under one singleton key."""
+    """Refuse what would have two live jobs under one singleton key: to be let through to the end of the transaction."""
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             yield
     except IntegrityError as error:
         if (

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from jobs.models import Job, Workflow
 from jobs.models.evaluation import NOT_EVALUATED
+from jobs.queue.outcomes import digest_of_error
 from jobs.signals import FinishedWorkflow
 from jobs.statements import batch, run
 from jobs.workflows.templates import UnknownName, resolve
@@ -128,7 +129,10 @@ def _write(decision: _Decision, advance: Advance) -> None:
         rows = run("start_steps", {"starts": batch(starts)})
         advance.lanes += [(row.tenant_id, row.queue, bool(row.service_required)) for row in rows]
     if decision.stop:
-        ends = [{"id": key, "status": how, "error": why} for key, (how, why) in decision.stop.items()]
+        ends = [
+            {"id": key, "status": how, "error": why, "error_digest": digest_of_error(why)}
+            for key, (how, why) in decision.stop.items()
+        ]
         advance.stopped += run("end_jobs", {"ends": batch(ends)})
     if decision.end:
         advance.finished += end_workflows(decision.end)

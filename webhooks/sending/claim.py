@@ -16,6 +16,7 @@ from django.utils import timezone
 from jobs.statements import AWAY, batch, run
 from webhooks.models import Delivery, Endpoint, Reason
 from webhooks.sending.attempts import Outcome
+from webhooks.sending.counting import count_attempts
 from webhooks.sending.workers import is_known_dead
 from webhooks.services.deliveries import note_notified, settle_deliveries
 from webhooks.services.messages import SQL, Event, Takers, iso, write_messages
@@ -119,6 +120,7 @@ def _finish(outcomes: Sequence[Outcome]) -> set[UUID]:
         stored = {row.id for row in rows}
         _note_health([outcome for outcome in outcomes if outcome.record["id"] in stored])
         note_notified(rows)
+        count_attempts(outcomes, rows)
     return stored
 
 

@@ -44,6 +44,6 @@ noted AS (
       FROM ended e
       JOIN outcome o USING (id)
 )
-SELECT e.id, e.endpoint_id, e.message_id, e.is_manual, e.status, m.workflow_id, m.workflow_run
+SELECT e.id, e.tenant_id, e.endpoint_id, e.message_id, e.is_manual, e.status, m.workflow_id, m.workflow_run
   FROM ended e
   JOIN webhooks_message m ON m.id = e.message_id

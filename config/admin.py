@@ -9,10 +9,14 @@ from urllib.parse import urlencode
 
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
+from django.db import transaction
 from django.db.models import Model
 from django.db.models.base import ModelBase
+from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import path, reverse
 from unfold.sites import UnfoldAdminSite
@@ -22,11 +26,13 @@ NAVIGATION = {
     "Work": [
         ("Workflows", "account_tree", "jobs.Workflow"),
         ("Jobs", "bolt", "jobs.Job"),
+        ("Errors", "bug_report", "jobs.ErrorGroup"),
         ("Proof sessions", "terminal", "attestations.ProofSession"),
         ("Submissions", "rate_review", "attestations.Submission"),
         ("Attestations", "verified", "attestations.Attestation"),
         ("Transactions", "receipt_long", "attestations.ChainTransaction"),
         ("Events", "timeline", "jobs.Event"),
+        ("Operations", "playlist_add_check", "jobs.BulkOperation"),
         ("Evaluations", "fact_check", "jobs.EvaluationRun"),
     ],
     "Webhooks": [
@@ -41,15 +47,21 @@ NAVIGATION = {
         ("Queues", "stacks", "jobs.Queue"),
         ("Clusters", "dns", "jobs.Cluster"),
         ("Workers", "memory", "jobs.Worker"),
+        ("Schedules", "schedule", "jobs.Schedule"),
     ],
     "Access": [
         ("Tenants", "apartment", "jobs.Tenant"),
         ("API keys", "key", "jobs.ApiKey"),
         ("Users", "person", "auth.User"),
         ("Groups", "group", "auth.Group"),
+        ("Audit log", "history_edu", "jobs.AuditEntry"),
     ],
 }
 
+
+# Sent with the `request`: somebody was refused what a POST asks for; somebody has changed his own password.
+action_refused = Signal()
+password_changed = Signal()
 
 View = Callable[..., HttpResponse]
 
@@ -86,7 +98,12 @@ class MonitorSite(UnfoldAdminSite):  # type: ignore[misc]
             if any("\0" in value for value in _compared(request.GET)):
                 raise SuspiciousOperation("Text may hold no NUL.")
             try:
+                _check_keys(getattr(view, "__self__", None), request)
                 return view(request, *args, **options)
+            except PermissionDenied:
+                if request.method == "POST":
+                    action_refused.send(type(self), request=request)
+                raise
             except ValidationError as error:  # a key that is none, where Django expects one
                 raise SuspiciousOperation(" ".join(error.messages)) from error
 
@@ -95,7 +112,17 @@ class MonitorSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def get_urls(self) -> list[Any]:
         pages = [path(route, self.admin_view(view), name=name) for route, view, name in _pages]
-        return pages + list(super().get_urls())
+        # Django's redirect to an object's own page would only tell which objects there are: none has such a page.
+        return pages + [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        with transaction.atomic():
+            response: HttpResponse = super().password_change(request, extra_context)
+            if request.method == "POST" and response.status_code == 302:
+                password_changed.send(type(self), request=request)
+        return response
 
     def register(
         self, model_or_iterable: ModelBase | Iterable[ModelBase], admin_class: Any = None, **options: Any
@@ -132,6 +159,15 @@ def _list_of(model: type[Model]) -> str:
 def _compared(query: QueryDict) -> Iterator[str]:
     """What an address gives to compare columns with; what is searched for is looked at by the search."""
     return (str(value) for name, values in query.lists() if name != SEARCH_VAR for value in values)
+
+
+def _check_keys(model_admin: Any, request: HttpRequest) -> None:
+    """Raise ValidationError where a list is asked to act on keys that its model can't have."""
+    if request.method == "POST" and isinstance(model_admin, ModelAdmin):
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            if "\0" in key:
+                raise ValidationError("A key may hold no NUL.")
+            model_admin.opts.pk.to_python(key)
 
 
 def _app_of(model: Any) -> str:

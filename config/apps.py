@@ -19,7 +19,3 @@ class MonitorAdminConfig(AdminConfig):
     """Serve `config.admin.MonitorSite` wherever Django says `admin.site`."""
 
     default_site = "config.admin.MonitorSite"
-
-    def ready(self) -> None:
-        super().ready()
-        from config import accounts  # noqa: F401  registers users and groups

@@ -99,6 +99,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.tracing.TraceMiddleware",
+    "config.policies.PoliciesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -209,6 +210,7 @@ PROBLEM_EMAIL_FROM = env.str("PROBLEM_EMAIL_FROM", default="affidavit@localhost"
 vars().update(env.email("EMAIL_URL", default="consolemail://"))
 EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", default=7)
 JOB_RETENTION_DAYS = env.int("JOB_RETENTION_DAYS", default=30)
+AUDIT_RETENTION_DAYS = env.int("AUDIT_RETENTION_DAYS", default=365)
 
 # --- Web -------------------------------------------------------------------------------------------
 
@@ -365,6 +367,7 @@ UNFOLD = {
         lambda request: static("affidavit/lists.css"),
         lambda request: static("affidavit/units.css"),
         lambda request: static("affidavit/operators.css"),
+        lambda request: static("affidavit/keyboard.css"),
     ],
     "SCRIPTS": [
         lambda request: static("affidavit/live.js"),

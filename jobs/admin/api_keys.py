@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -20,6 +21,7 @@ from jobs.admin.displays import badge, link, moment, titled, words
 from jobs.admin.filters import TenantFilter
 from jobs.admin.records import RecordAdmin
 from jobs.models import ApiKey, Scope
+from jobs.services.audit import Actor, record_audit
 from jobs.tenancy.services import create_api_key, revoke_api_key
 
 SCOPE_LABELS = {
@@ -143,14 +145,21 @@ class ApiKeyAdmin(RecordAdmin):
                 "back": request.get_full_path(),
             }
             return TemplateResponse(request, "admin/jobs/apikey/confirm.html", context)
-        revoked = [key for key in keys if revoke_api_key(key)]
-        for key in revoked:
-            self.log_change(request, key, "Revoked.")
+        revoked = [key for key in keys if self.revoke(request, key)]
         if revoked:
             self.message_user(request, f"{_keys(len(revoked))} revoked.", messages.SUCCESS)
         if refused := len(keys) - len(revoked):
             self.message_user(request, f"{_keys(refused)} refused: revoked before.", messages.WARNING)
         return None
+
+    def revoke(self, request: HttpRequest, key: ApiKey) -> bool:
+        """Revoke one key and note it; False when it was revoked already."""
+        with transaction.atomic():
+            was_open = revoke_api_key(key)
+            if was_open:
+                self.log_change(request, key, "Revoked.")
+                record_audit(Actor.of_request(request), "revoke", key)
+        return was_open
 
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         key: ApiKey | None = record

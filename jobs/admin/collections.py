@@ -12,9 +12,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from rest_framework.exceptions import APIException
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from jobs.admin.access.scoping import ScopedAdmin
 from jobs.admin.displays import moment, titled, words
 from jobs.admin.filters import TenantFilter
 from jobs.api.collections import CollectionSerializer
@@ -78,7 +78,7 @@ def said_by_the_api(error: Exception) -> list[str]:
 
 
 @admin.register(Collection)
-class CollectionAdmin(ModelAdmin):  # type: ignore[misc]
+class CollectionAdmin(ScopedAdmin):
     form = CollectionForm
     autocomplete_fields = ["tenant"]
     list_display = ["what", "tenant_slug", "step_names", "updated"]

@@ -8,15 +8,16 @@ from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 
+from jobs.admin.access.scoping import ScopedAdmin, restriction_of
 from jobs.admin.displays import badge, moment, titled
 from jobs.models import Tenant
 from jobs.tenancy.services import create_tenant
 
 
 @admin.register(Tenant)
-class TenantAdmin(ModelAdmin):  # type: ignore[misc]
+class TenantAdmin(ScopedAdmin):
+    tenant_path = "pk"
     list_display = ["what", "state", "created"]
     list_display_links = ["what"]
     list_filter = ["is_active"]
@@ -31,6 +32,13 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> list[str]:
         # The slug stands in addresses of artifacts and in clients' settings.
         return ["slug", "created"] if obj else []
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return restriction_of(request.user) is None and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Who is restricted to a tenant does not decide whether there is one.
+        return restriction_of(request.user) is None and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -18,6 +19,7 @@ from config.streaming import Access
 from config.tracing import bind_fields
 from jobs.models import ApiKey, Tenant
 from jobs.streams.tokens import read_token
+from jobs.tenancy.restriction import restriction_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,12 @@ class KeyAccess:
 
 @dataclass(frozen=True, slots=True)
 class SessionAccess:
-    """A person who is logged in to the admin and has a permission."""
+    """A person who is logged in to the admin and has a permission; for one tenant's things, where he sees no other's."""
 
     user_id: int
     session_key: str
     permission: str
+    restriction: UUID | None = None
 
     @property
     def holder(self) -> str:
@@ -55,22 +58,25 @@ class SessionAccess:
         request = HttpRequest()
         request.session = import_module(settings.SESSION_ENGINE).SessionStore(self.session_key)
         user = get_user(request)
-        return user.pk == self.user_id and _may_watch(user, self.permission)
+        is_the_same = user.pk == self.user_id and restriction_of(user) == self.restriction
+        return is_the_same and _may_watch(user, self.permission)
 
 
 def stream_access(request: Request, *, scope: str, permission: str) -> tuple[Access, Tenant | None]:
     """Who watches, and the tenant whose things that may be: the key's, or the one that `?tenant=SLUG` names.
 
     A key, or a token of one (`?token=`), needs `scope`; whoever is logged in to the admin needs `permission`, may look
-    at every tenant's things, and has None for a tenant unless he names one. Raises NotAuthenticated,
-    AuthenticationFailed, PermissionDenied, and Http404 for a tenant that there is not.
+    at every tenant's things, and has None for a tenant unless he names one; where he is restricted to one, it is that.
+    Raises NotAuthenticated, AuthenticationFailed, PermissionDenied, and Http404 for a tenant that there is not, or that
+    is not his to see.
     """
     if isinstance(request.auth, ApiKey):
         _demand(request.auth.allows(scope), scope)
         return KeyAccess(request.auth.pk, scope), request.auth.tenant
     if "token" in request.query_params:
         return _access_by_token(request.query_params["token"], scope)
-    return _access_by_session(request._request, permission), _named_tenant(request)
+    access = _access_by_session(request._request, permission)
+    return access, _tenant_to_watch(request, access.restriction)
 
 
 def _access_by_token(text: str, scope: str) -> tuple[Access, Tenant]:
@@ -100,18 +106,20 @@ def _access_by_session(request: HttpRequest, permission: str) -> SessionAccess:
         raise PermissionDenied(
             f"Watching this needs the permission {permission!r}.", code="permission_denied"
         )
-    return SessionAccess(user.pk, request.session.session_key or "", permission)
+    return SessionAccess(user.pk, request.session.session_key or "", permission, restriction_of(user))
 
 
 def _may_watch(user: User | AnonymousUser, permission: str) -> bool:
     return bool(user.is_active and user.is_staff and user.has_perm(permission))
 
 
-def _named_tenant(request: Request) -> Tenant | None:
+def _tenant_to_watch(request: Request, restriction: UUID | None) -> Tenant | None:
+    """The tenant that is named, or the only one that may be."""
     slug = request.query_params.get("tenant")
-    if slug is None:
+    if slug is None and restriction is None:
         return None
-    tenant = Tenant.objects.filter(slug=slug).first()
+    seen = Tenant.objects.all() if restriction is None else Tenant.objects.filter(pk=restriction)
+    tenant = (seen if slug is None else seen.filter(slug=slug)).first()
     if tenant is None:
         raise Http404
     return tenant

@@ -7,13 +7,15 @@ Their story is told as it is stored: each event by its type, with its id. Their 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from config.streaming import Cursor, Frame, News
+from jobs.hygiene.masking import mask
 from jobs.models import Event, Job, Workflow
 from jobs.queue.outcomes import code_and_message
 from jobs.statements import batch, run
@@ -23,14 +25,29 @@ PAGE_BYTES = 262_144
 # What the pages that are read together weigh, shared by them; each has enough to get on.
 TOGETHER_BYTES = 4_194_304
 SHARE_BYTES = 16_384
+_WORDS = ("lines", "message", "reason", "progress")
+# What becomes of something before it is told.
+Veil = Callable[[dict[str, Any]], dict[str, Any]]
 # By the id of a job or workflow: what was told of it.
 Shown = dict[UUID, dict[str, Any]]
+
+
+def masked(data: dict[str, Any]) -> dict[str, Any]:
+    """What people at the monitor are told: with masks; what a worker says in words stays."""
+    veiled: dict[str, Any] = mask(data, settings.MASKED_FIELDS)
+    return {**veiled, **{name: data[name] for name in _WORDS if name in data}}
+
+
+def _plain(data: dict[str, Any]) -> dict[str, Any]:
+    return data
 
 
 class JobSource:
     """A job's story and state: events by type, and `job`."""
 
-    name = "job"
+    def __init__(self, name: str = "job", veil: Veil = _plain) -> None:
+        self.name = name
+        self._veil = veil
 
     def start(self, key: UUID, position: int) -> Cursor | None:
         return _start(Event.objects.filter(job=key), position)
@@ -43,8 +60,9 @@ class JobSource:
             key: _news(
                 cursors[key],
                 stories[key],
-                {key: _shown_job(job)},
+                {key: self._veil(_shown_job(job))},
                 job.status,
+                veil=self._veil,
                 is_final=job.is_final,
                 has_more=is_full(stories[key], page_bytes(len(cursors))),
             )
@@ -55,16 +73,20 @@ class JobSource:
 class WorkflowSource:
     """A workflow's story with that of its jobs, and their states: events by type, `workflow` and `job`."""
 
-    name = "workflow"
+    def __init__(self, name: str = "workflow", veil: Veil = _plain) -> None:
+        self.name = name
+        self._veil = veil
 
     def start(self, key: UUID, position: int) -> Cursor | None:
         return _start(Event.objects.filter(workflow=key), position)
 
     def read(self, cursors: Mapping[UUID, Cursor]) -> dict[UUID, News]:
         workflows = {workflow.pk: workflow for workflow in _workflows().filter(pk__in=list(cursors))}
-        shown: dict[UUID, Shown] = {key: {key: _shown_workflow(found)} for key, found in workflows.items()}
+        shown: dict[UUID, Shown] = {
+            key: {key: self._veil(_shown_workflow(found))} for key, found in workflows.items()
+        }
         for job in _jobs().filter(workflow__in=list(workflows)).order_by("workflow", "step_index"):
-            shown[job.workflow_id][job.pk] = _shown_job(job)  # type: ignore[index]
+            shown[job.workflow_id][job.pk] = self._veil(_shown_job(job))  # type: ignore[index]
         stories = _stories("read_workflow_stories", cursors, workflows)
         return {
             key: _news(
@@ -72,6 +94,7 @@ class WorkflowSource:
                 stories[key],
                 shown[key],
                 workflow.status,
+                veil=self._veil,
                 is_final=workflow.status != Workflow.Status.RUNNING,
                 has_more=is_full(stories[key], page_bytes(len(cursors))),
             )
@@ -165,7 +188,14 @@ def _stories(
 
 
 def _news(
-    cursor: Cursor, rows: list[Any], now: Shown, status: str, *, is_final: bool, has_more: bool
+    cursor: Cursor,
+    rows: list[Any],
+    now: Shown,
+    status: str,
+    *,
+    veil: Veil,
+    is_final: bool,
+    has_more: bool,
 ) -> News:
     """A page of a story, the snapshots that have changed, and the end where it has been reached."""
     known: Shown = cursor.shown or {}
@@ -174,7 +204,7 @@ def _news(
         for key, what in now.items()
         if known.get(key) != what
     ]
-    events = [_told(row) for row in rows]
+    events = [_told(row, veil) for row in rows]
     # A client begins with what is; later on, what has happened comes before what has come of it.
     frames = events + snapshots if cursor.shown else snapshots + events
     last = rows[-1].id if rows else cursor.position
@@ -184,9 +214,9 @@ def _news(
     return News(frames, Cursor(last, last, now), is_over, has_more)
 
 
-def _told(row: Any) -> Frame:
+def _told(row: Any, veil: Veil) -> Frame:
     """An event with what is stored of it, when that was, and the job it is of."""
-    data = {**row.data, "at": row.created_at.isoformat()}
+    data = {**veil(row.data), "at": row.created_at.isoformat()}
     if row.job_id:
         data["job_id"] = str(row.job_id)
     return Frame(row.type, data, row.id)

@@ -90,6 +90,8 @@ class Attestation(models.Model):
                 fields=["workflow", "id"],
                 condition=models.Q(workflow__isnull=False),
             ),
+            # Read by the monitor's list of one tenant's.
+            models.Index(name="attestation_tenant_newest", fields=["tenant", "-id"]),
             # Read by the retention: rows come in the order they expire.
             models.Index(name="attestation_expiry", fields=["expires_at"]),
         ]

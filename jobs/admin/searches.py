@@ -8,9 +8,12 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from jobs.admin.lists import scans
+from jobs.admin.lists.scans import Scan
 from jobs.models import Tenant, Workflow
 
-SEARCHED_ROWS = 100_000
+__all__ = ["NAMESAKES_MAX", "Scan", "as_uuid", "named_workflows", "newest"]
+
 NAMESAKES_MAX = 100
 
 
@@ -32,10 +35,10 @@ def named_workflows(name: str) -> list[uuid.UUID]:
 
 
 def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Only the newest SEARCHED_ROWS of their table: bounds a search in columns that have no index."""
+    """Only the newest scans.SEARCHED_ROWS of their table: bounds a search in columns that have no index."""
     model: type[Model] = rows.model
     keys = model._default_manager.order_by("-pk").values_list("pk", flat=True)
-    edge: Iterable[Any] = keys[SEARCHED_ROWS : SEARCHED_ROWS + 1]
+    edge: Iterable[Any] = keys[scans.SEARCHED_ROWS : scans.SEARCHED_ROWS + 1]
     for oldest in edge:
         return rows.filter(pk__gt=oldest)
     return rows

@@ -13,6 +13,7 @@ from jobs.models.jobs import Job
 from jobs.models.operators import AuditEntry, BulkOperation, SavedView, StaffTenant
 from jobs.models.queues import Queue
 from jobs.models.rollups import ErrorGroup, Measure, QueueGauge, Rollup, Tally
+from jobs.models.schedules import Schedule
 from jobs.models.tenants import ApiKey, Scope, Tenant
 from jobs.models.workers import Worker
 from jobs.models.workflows import Workflow
@@ -37,6 +38,7 @@ __all__ = [
     "QueueGauge",
     "Rollup",
     "SavedView",
+    "Schedule",
     "Scope",
     "StaffTenant",
     "StatusCategory",

@@ -70,6 +70,8 @@ class Event(models.Model):
                 fields=["workflow", "id"],
                 condition=models.Q(workflow__isnull=False),
             ),
+            # Read by the monitor's list of one tenant's.
+            models.Index(name="event_tenant_newest", fields=["tenant", "-id"]),
             # Read by the retention, which forgets streams of sessions long before other events.
             models.Index(
                 name="event_that_ends_session",

@@ -120,6 +120,7 @@ class Job(Evaluated):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("reveal_payloads", "Can reveal masked values")]
         indexes = [
             # Read by sql/claim_in_house.sql.
             models.Index(

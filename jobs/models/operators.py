@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
@@ -23,7 +24,7 @@ class StaffTenant(models.Model):
         verbose_name_plural = "restriction to a tenant"
 
     def __str__(self) -> str:
-        return f"{self.user} sees {self.tenant} only"
+        return f"sees {self.tenant} only"
 
 
 class AuditEntry(models.Model):
@@ -151,7 +152,14 @@ class BulkOperation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.title} {self.total_count} of {self.model}"
+        opts = apps.get_model(self.model)._meta
+        noun = opts.verbose_name if self.total_count == 1 else opts.verbose_name_plural
+        return f"{self.title} {self.total_text} {noun}"
+
+    @property
+    def total_text(self) -> str:
+        """How many there were, as far as they were counted: `10,000+`."""
+        return f"{self.total_count:,}{'+' if self.is_total_capped else ''}"
 
     @property
     def is_over(self) -> bool:

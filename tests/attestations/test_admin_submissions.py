@@ -32,6 +32,7 @@ from tests.factories import (
     make_transaction,
     make_workflow,
 )
+from tests.operations import came_to, ended_alone
 
 LIST = reverse("admin:attestations_submission_changelist")
 CHAIN = {
@@ -190,7 +191,7 @@ def test_a_list_leaves_proofs_where_they_are(
     make_submission(tenant, status="proof_publishing")
     shown(operator, LIST)
 
-    with django_assert_num_queries(5) as captured:
+    with django_assert_num_queries(10) as captured:
         shown(operator, LIST)
 
     assert not [query for query in captured if "proof_json" in query["sql"]]
@@ -393,7 +394,7 @@ def test_a_page_costs_the_same_however_long_its_story(
         make_attestation(generate, workflow=submission.workflow, attestation_key=f"attempt {number}")
 
     # Session, account, submission, runs, jobs, transactions, attestations.
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         shown(operator, page_of(submission))
 
 
@@ -460,12 +461,12 @@ def test_one_is_approved_from_its_page(operator: Client, tenant: Tenant) -> None
 def test_several_are_approved_and_the_refused_are_counted(operator: Client, tenant: Tenant) -> None:
     rows = [make_submission(tenant), make_submission(tenant), make_submission(tenant, status="complete")]
 
-    response = act(operator, "approve_submissions", *rows, confirmed="1")
+    operation = ended_alone(act(operator, "approve_submissions", *rows, confirmed="1"))
 
-    assert told(response) == [
-        "1 submission refused: The submission is complete; only one that awaits review is approved.",
-        "2 submissions approved.",
-    ]
+    assert came_to(operation) == (
+        {"approved": 2},
+        {"The submission is complete; only one that awaits review is approved.": 1},
+    )
     assert Submission.objects.filter(status="proof_generation").count() == 2
 
 
@@ -475,7 +476,7 @@ def test_rejecting_asks_for_a_reason(operator: Client, tenant: Tenant) -> None:
     asked = act(operator, "reject_submissions", row)
     without = act(operator, "reject_submissions", row, confirmed="1", reason="  ")
     unchanged = Submission.objects.get().status
-    response = act(operator, "reject_submissions", row, confirmed="1", reason="A copy.")
+    response = act(operator, "reject_submissions", row, confirmed="1", reason="A copy.", from_page="1")
 
     row.refresh_from_db()
     assert 'aria-label="Reason" required' in asked.content.decode()
@@ -489,10 +490,10 @@ def test_rejecting_asks_for_a_reason(operator: Client, tenant: Tenant) -> None:
 def test_what_was_skipped_is_published_from_its_page(operator: Client, tenant: Tenant, settings: Any) -> None:
     row = make_submission(tenant, status="proof_publishing", skipped_reason="no chain configured")
 
-    refused = told(act(operator, "publish_submissions", row, confirmed="1"))
+    refused = told(act(operator, "publish_submissions", row, confirmed="1", from_page="1"))
     for name, value in CHAIN.items():
         setattr(settings, name, value)
-    response = act(operator, "publish_submissions", row, confirmed="1")
+    response = act(operator, "publish_submissions", row, confirmed="1", from_page="1")
 
     row.refresh_from_db()
     assert refused == ["1 submission refused: It can't be published yet: no chain configured."]
@@ -544,8 +545,9 @@ def test_a_reviewer_without_a_superusers_rights_approves(tenant: Tenant) -> None
     client.force_login(make_operator("attestations.view_submission", "attestations.change_submission"))
     row = make_submission(tenant)
 
-    act(client, "approve_submissions", row, confirmed="1")
+    operation = ended_alone(act(client, "approve_submissions", row, confirmed="1"))
 
+    assert operation.done_count == 1
     assert Submission.objects.get(pk=row.pk).status == "proof_generation"
 
 

@@ -15,8 +15,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs.admin import verbs
-from jobs.models import ApiKey, Collection, Event, Job, Tenant
+from jobs.admin import bulk, verbs
+from jobs.models import ApiKey, AuditEntry, Collection, Event, Job, Tenant
 from jobs.tenancy.services import find_api_key
 from tests.factories import (
     STEPS,
@@ -27,6 +27,7 @@ from tests.factories import (
     make_superuser,
     make_workflow,
 )
+from tests.operations import came_to, ended_alone, operation_of
 
 JOBS = reverse("admin:jobs_job_changelist")
 KEYS = reverse("admin:jobs_apikey_changelist")
@@ -78,26 +79,24 @@ def test_cancelling_tells_what_was_done_and_what_refused(operator: Client, tenan
     queued, running = make_job(tenant), make_job(tenant, status="running")
     done = make_job(tenant, status="completed")
 
-    response = act(operator, "cancel_jobs", queued, running, done, confirmed="1")
+    operation = ended_alone(act(operator, "cancel_jobs", queued, running, done, confirmed="1"))
 
     for job in (queued, running, done):
         job.refresh_from_db()
     assert (queued.status, running.status, done.status) == ("cancelled", "running", "completed")
     assert running.cancel_requested_at is not None
-    assert sorted(told(response)) == [
-        "1 job asked to stop at its next checkpoint.",
-        "1 job cancelled.",
-        "1 job refused: The job is completed; only a job that has not ended is cancelled.",
-    ]
+    assert came_to(operation) == (
+        {"asked to stop at its next checkpoint": 1, "cancelled": 1},
+        {"The job is completed; only a job that has not ended is cancelled.": 1},
+    )
     assert Event.objects.get(job=queued).data == {"by": "alice"}
-    assert {entry.object_id for entry in LogEntry.objects.all()} == {str(queued.pk), str(running.pk)}
 
 
 def test_a_remote_worker_is_asked_to_stop(operator: Client, tenant: Tenant) -> None:
     job = make_job(tenant, service_required="artgen", status="running")
 
     asked = act(operator, "cancel_jobs", job)
-    response = act(operator, "cancel_jobs", job, confirmed="1")
+    response = act(operator, "cancel_jobs", job, confirmed="1", from_page="1")
 
     assert "a remote worker hears it with its next word" in asked.content.decode()
     assert told(response) == ["1 job asked to stop."]
@@ -119,25 +118,28 @@ def test_cancelling_from_a_jobs_page_leads_back_to_it(operator: Client, tenant: 
     assert 'value="retry_jobs"' in html
 
 
-def test_what_left_the_list_meanwhile_counts_as_refused(operator: Client, tenant: Tenant) -> None:
-    job = make_job(tenant, status="completed")
+def test_what_is_done_from_a_page_is_audited_with_what_changed(operator: Client, tenant: Tenant) -> None:
+    job, done = make_job(tenant), make_job(tenant, status="completed")
 
-    response = act(operator, "cancel_jobs", job, url=f"{JOBS}?status__exact=queued", confirmed="1")
+    act(operator, "cancel_jobs", job, from_page="1", confirmed="1", reason="Too dear.")
+    response = act(operator, "cancel_jobs", done, from_page="1", confirmed="1")
 
-    assert told(response) == ["1 job refused: No longer among those this list shows."]
+    cancelled, refused = AuditEntry.objects.filter(action="cancel").order_by("id")
+    assert (cancelled.actor, cancelled.object_id, cancelled.reason) == ("alice", str(job.pk), "Too dear.")
+    assert (cancelled.before, cancelled.after) == ({"status": "queued"}, {"status": "cancelled"})
+    assert (cancelled.outcome, cancelled.is_refused, cancelled.operation_id) == ("cancelled", False, None)
+    assert (refused.object_id, refused.is_refused, refused.after) == (str(done.pk), True, None)
+    assert told(response)[-1] == f"1 job refused: {refused.outcome}"
+    assert [entry.object_id for entry in LogEntry.objects.all()] == [str(job.pk)]
 
 
-def test_a_bulk_is_confirmed_and_done_up_to_its_bound(
-    operator: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verbs, "BULK_MAX", 2)
-    jobs = [make_job(tenant) for _ in range(3)]
+def test_several_are_never_done_at_once(operator: Client, tenant: Tenant) -> None:
+    jobs = [make_job(tenant) for _ in range(2)]
 
-    response = act(operator, "cancel_jobs", jobs[0], select_across="1")
+    response = act(operator, "cancel_jobs", *jobs, from_page="1", confirmed="1")
 
-    html = response.content.decode()
-    assert "These are the newest 2" in html
-    assert html.count('name="_selected_action"') == 2
+    assert operation_of(response).total_count == 2
+    assert Job.objects.filter(status="cancelled").count() == 0
 
 
 # --- Retry ------------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def test_retrying_keeps_the_reason(operator: Client, tenant: Tenant) -> None:
     job = make_job(tenant, status="failed", attempt=3)
 
     asked = act(operator, "retry_jobs", job)
-    response = act(operator, "retry_jobs", job, confirmed="1", reason="The GPU is back.")
+    response = act(operator, "retry_jobs", job, confirmed="1", from_page="1", reason="The GPU is back.")
 
     job.refresh_from_db()
     assert 'name="reason"' in asked.content.decode()
@@ -159,7 +161,7 @@ def test_retrying_keeps_the_reason(operator: Client, tenant: Tenant) -> None:
 def test_a_reason_that_the_database_would_not_keep_is_mended(operator: Client, tenant: Tenant) -> None:
     job = make_job(tenant, status="failed", attempt=3)
 
-    response = act(operator, "retry_jobs", job, confirmed="1", reason="The\0GPU is back.")
+    response = act(operator, "retry_jobs", job, confirmed="1", from_page="1", reason="The\0GPU is back.")
 
     assert told(response) == ["1 job queued again."]
     assert Event.objects.get(job=job).data["reason"] == "The\ufffdGPU is back."
@@ -170,22 +172,18 @@ def test_a_job_that_is_deleted_meanwhile_is_counted_as_refused(
     operator: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone, kept = make_job(tenant, status="failed"), make_job(tenant, status="failed")
-    list_of = verbs.VerbAdmin.act
+    do = verbs.perform
 
-    def act_late(self: Any, request: Any, queryset: Any, verb: Any) -> Any:
+    def perform_late(verb: Any, record: Any, **options: Any) -> Any:
         """Between the list and the verb somebody deletes one of them."""
-        records = list(queryset)
         Job.objects.filter(pk=gone.pk).delete()
-        return list_of(self, request, records, verb)
+        return do(verb, record, **options)
 
-    monkeypatch.setattr(verbs.VerbAdmin, "act", act_late)
+    monkeypatch.setattr(bulk, "perform", perform_late)
 
-    response = act(operator, "retry_jobs", gone, kept, confirmed="1")
+    operation = ended_alone(act(operator, "retry_jobs", gone, kept, confirmed="1"))
 
-    assert told(response) == [
-        "1 job queued again.",
-        "1 job refused: No longer among those this list shows.",
-    ]
+    assert came_to(operation) == ({"queued again": 1}, {"No longer among those this list shows.": 1})
 
 
 def test_retrying_tells_why_it_is_refused(operator: Client, tenant: Tenant) -> None:
@@ -193,13 +191,15 @@ def test_retrying_tells_why_it_is_refused(operator: Client, tenant: Tenant) -> N
     closed = make_job(tenant, status="cancelled", workflow=workflow, step_index=0)
     done, failed = make_job(tenant, status="completed"), make_job(tenant, status="failed")
 
-    response = act(operator, "retry_jobs", closed, done, failed, confirmed="1")
+    operation = ended_alone(act(operator, "retry_jobs", closed, done, failed, confirmed="1"))
 
-    assert sorted(told(response)) == [
-        "1 job queued again.",
-        "1 job refused: The job is completed; only a failed or cancelled job is retried.",
-        "1 job refused: The job's workflow has not failed, so its job can't run again.",
-    ]
+    assert came_to(operation) == (
+        {"queued again": 1},
+        {
+            "The job is completed; only a failed or cancelled job is retried.": 1,
+            "The job's workflow has not failed, so its job can't run again.": 1,
+        },
+    )
 
 
 def test_a_viewer_is_not_shown_the_verbs(tenant: Tenant) -> None:

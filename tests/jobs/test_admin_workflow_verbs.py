@@ -13,6 +13,7 @@ from django.urls import reverse
 from jobs.models import Event, Tenant, Workflow
 from tests.factories import claim_one, make_endpoint, make_operator, make_workflow
 from tests.jobs.stepping import complete, fail, make_steps, statuses
+from tests.operations import came_to, ended_alone, entries_of
 
 WORKFLOWS = reverse("admin:jobs_workflow_changelist")
 
@@ -53,36 +54,36 @@ def test_failed_workflows_run_again_and_the_refused_are_counted(operator: Client
     response = act(
         operator, "retry_workflows", failed, running, done, confirmed="1", reason="Canvas has come."
     )
+    operation = ended_alone(response)
 
     html = asked.content.decode()
     assert "Retry 3 workflows?" in html
     assert 'name="reason"' in html
-    assert told(response) == [
-        "1 workflow refused: The workflow is completed; only a failed one is retried.",
-        "1 workflow refused: The workflow is running; only a failed one is retried.",
-        "1 workflow running again.",
-    ]
+    assert came_to(operation) == (
+        {"running again": 1},
+        {
+            "The workflow is completed; only a failed one is retried.": 1,
+            "The workflow is running; only a failed one is retried.": 1,
+        },
+    )
     assert statuses(failed) == ["running", "completed", "queued"]
     assert (failed.retry_execution_data["by"], failed.retry_execution_data["reason"]) == (
         "alice",
         "Canvas has come.",
     )
-    entry = LogEntry.objects.get()
-    assert (entry.object_id, entry.get_change_message()) == (
-        str(failed.pk),
-        "Retry: running again. Canvas has come.",
-    )
+    (entry,) = (entry for entry in entries_of(operation) if not entry.is_refused)
+    assert (entry.object_id, entry.action, entry.reason) == (str(failed.pk), "retry", "Canvas has come.")
 
 
 def test_cancelling_asks_first_and_says_whether_it_is_over(operator: Client, tenant: Tenant) -> None:
     queued, _ = make_steps(tenant, name="queued", count=2)
     act(operator, "cancel_workflows", queued)
     assert statuses(queued) == ["running", "queued", "waiting"]
-    over = act(operator, "cancel_workflows", queued, confirmed="1", reason="Too dear.")
+    over = act(operator, "cancel_workflows", queued, confirmed="1", from_page="1", reason="Too dear.")
     running, (one, _) = make_steps(tenant, name="running", count=2)
     claim_one(one)
 
-    asked = act(operator, "cancel_workflows", running, confirmed="1")
+    asked = act(operator, "cancel_workflows", running, confirmed="1", from_page="1")
 
     assert told(over) == ["1 workflow cancelled."]
     assert "1 workflow asked to stop." in told(asked)

@@ -129,7 +129,7 @@ def test_a_senders_secret_is_rotated_and_earlier_ones_revoked(root: Client, tena
     response = act(root, "rotate_secrets", sender, confirmed="1")
     assert secret_in(response) == sender.secrets.live()[0].text != before
     assert secret_in(response) not in stored_texts()
-    act(root, "revoke_secrets", sender, confirmed="1")
+    act(root, "revoke_secrets", sender, confirmed="1", from_page="1")
 
     assert sender.secrets.get().text == secret_in(response)
 

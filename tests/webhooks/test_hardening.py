@@ -86,6 +86,7 @@ def test_only_so_much_waits_that_was_asked_for_by_hand(
     assert_problem(api.send("POST", f"/api/webhook-endpoints/{endpoint.pk}/test"), 409, "too_many_waiting")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_was_asked_for_by_hand_ends_with_its_endpoint(
     tenant: Tenant, make_endpoint: MakeEndpoint
 ) -> None:
@@ -190,6 +191,7 @@ def test_no_client_asks_for_the_platforms_own_work(api: ApiClient, kind: str) ->
         assert problem["errors"][0]["code"] == "unknown_kind"  # type: ignore[index]
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["deleted", "lost"])
 def test_a_workflow_is_not_owed_for_ever_what_can_not_be_delivered(
     tenant: Tenant, make_endpoint: MakeEndpoint, how: str

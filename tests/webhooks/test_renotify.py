@@ -151,6 +151,7 @@ def test_an_endpoint_registered_since_then_is_told(
     assert status_of(workflow) == "delivered"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_paused_endpoint_is_told_when_it_is_resumed(
     tenant: Tenant, receiver: Receiver, make_endpoint: MakeEndpoint
 ) -> None:

@@ -290,6 +290,7 @@ def test_the_breaker_opens_and_one_delivery_goes_ahead(
     assert send_due() == 11
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_paused_endpoint_holds_and_a_resumed_one_is_sent_to(
     tenant: Tenant, run_jobs: RunJobs, receiver: Receiver, make_endpoint: MakeEndpoint
 ) -> None:
@@ -320,6 +321,7 @@ def test_what_was_written_while_its_endpoint_was_paused_is_settled_later(
     assert Delivery.objects.get().status == "pending"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_deleted_endpoint_is_sent_nothing(
     tenant: Tenant, run_jobs: RunJobs, receiver: Receiver, make_endpoint: MakeEndpoint
 ) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from webhooks.admin import deliveries, endpoints, messages, receipts, renotify, sections, senders
+from webhooks.admin import deliveries, endpoints, messages, overview, receipts, renotify, sections, senders
 
-__all__ = ["deliveries", "endpoints", "messages", "receipts", "renotify", "sections", "senders"]
+__all__ = ["deliveries", "endpoints", "messages", "overview", "receipts", "renotify", "sections", "senders"]

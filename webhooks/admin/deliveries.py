@@ -8,17 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from jobs.admin.access.revealing import shown, shown_text
 from jobs.admin.displays import badge, copyable, link, moment, noted, titled, words
 from jobs.admin.documents import DIRECTION_MARKS, SHOWN_CHARS, Document, document
-from jobs.admin.filters import CHOICES_MAX, Choices, CreatedFilter, TenantFilter
-from jobs.admin.searches import as_uuid, named_workflows, newest
-from webhooks.admin.verbs import Verb, VerbAdmin
-from webhooks.models import Attempt, Delivery, Endpoint, Message, Reason
+from jobs.admin.searches import as_uuid, named_workflows
+from jobs.admin.verbs import Verb, VerbAdmin
+from webhooks.admin.lists import DELIVERY_FILTERS
+from webhooks.models import Attempt, Delivery, Endpoint, Message
 from webhooks.services.deliveries import redeliver
 from webhooks.services.explanations import explain, is_sending_paused
 
@@ -27,77 +27,31 @@ MESSAGES_MAX = 1_000  # of the workflows that a search names
 PHASES = {"dns": "DNS", "connect": "Connect", "tls": "TLS", "first_byte": "First byte", "total": "Total"}
 
 
-def run_redeliver(delivery: Delivery, by: str) -> str:
-    redeliver(delivery)
-    return "sent once more, as a delivery of its own"
-
-
 REDELIVER = Verb(
     action="redeliver",
+    word="redeliver",
     title="Redeliver",
+    icon="replay",
     question="Each message goes to its endpoint once more, at once and once, under the same webhook-id, whatever "
     "the state of the endpoint.",
-    run=run_redeliver,
+    is_offered=lambda delivery: delivery.endpoint.deleted_at is None,
+    run=lambda delivery, by, reason: redeliver(delivery),
+    outcome=lambda again: "sent once more, as a delivery of its own",
 )
-
-
-class StatusFilter(admin.SimpleListFilter):
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        return Delivery.Status.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == Delivery.Status.PENDING:
-            # What is due by itself and what is due by hand have an index each.
-            pending = Q(status=Delivery.Status.PENDING)
-            return queryset.filter(pending & Q(is_manual=False) | pending & Q(is_manual=True))
-        return queryset.filter(status=self.value()) if self.value() else queryset
-
-
-class ReasonFilter(admin.SimpleListFilter):
-    """Among the newest: reasons have no index."""
-
-    title = "reason"
-    parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        return [(reason, reason) for reason in Reason.values]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return newest(queryset).filter(reason=self.value()) if self.value() else queryset
-
-
-class EndpointFilter(admin.SimpleListFilter):
-    title = "endpoint"
-    parameter_name = "endpoint"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        fields = ("url", "description")
-        endpoints = Endpoint.objects.kept().order_by("-id").only(*fields)[:CHOICES_MAX]
-        offered = [(str(endpoint.pk), str(endpoint)[:60]) for endpoint in endpoints]
-        # A filter without choices filters nothing, and the pages of endpoints that are not among them lead here.
-        asked = request.GET.get(self.parameter_name, "")
-        is_other = asked and asked not in [key for key, _ in offered]
-        return [*offered, (asked, asked)] if is_other else offered
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        key = as_uuid(self.value() or "")
-        return queryset.filter(endpoint=key) if key else queryset.none()
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(VerbAdmin):
     list_display = ["what", "state", "endpoint_name", "tenant_slug", "attempts", "when", "why"]
     list_display_links = ["what"]
-    list_filter = [StatusFilter, CreatedFilter, ReasonFilter, TenantFilter, EndpointFilter]
+    list_filter = DELIVERY_FILTERS
+    list_empty = "The first is made when an endpoint takes an event."
     list_deferred = ("message__body", "endpoint__sealed_headers")
     search_fields = ["id"]
     search_help_text = "Delivery, message, endpoint, job, workflow"
-    actions = ["redeliver"]
+
+    def verbs(self) -> list[Verb]:
+        return [REDELIVER]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         rows: QuerySet[Delivery] = super().get_queryset(request)
@@ -142,21 +96,16 @@ class DeliveryAdmin(VerbAdmin):
         status = f" {delivery.status_code}" if delivery.status_code and delivery.reason else ""
         return words([f"{delivery.reason}{status}"]) if delivery.reason else None
 
-    @admin.action(permissions=["operate"], description="Redeliver selected deliveries")
-    def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
-        return self.act(request, queryset, REDELIVER)
-
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         delivery: Delivery = record
         may_operate = self.has_operate_permission(request)
         may_read = admin.site.get_model_admin(Message).has_view_or_change_permission(request)
-        body = [document("Message", delivery.message.content)] if may_read else []
+        body = [document("Message", shown(request, delivery.message.content))] if may_read else []
         newest_first = delivery.attempts.order_by("-id")[:ATTEMPTS_MAX]
-        attempts = [shown(attempt, for_operator=may_operate) for attempt in newest_first]
+        attempts = [card_of(request, attempt, for_operator=may_operate) for attempt in newest_first]
         if attempts:
             # Beside what the endpoint answered last, and once: it is the same each time.
             attempts[0]["documents"][:0] = body
-        is_kept = delivery.endpoint.deleted_at is None
         return {
             "heading": delivery.message.type,
             "badges": [badge(delivery.status), *([badge("by hand")] if delivery.is_manual else [])],
@@ -164,8 +113,7 @@ class DeliveryAdmin(VerbAdmin):
             "facts": facts_of(delivery),
             "attempts": attempts,
             "documents": [] if attempts else body,
-            "redeliver": REDELIVER if may_operate and is_kept else None,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
+            **self.offered(request, delivery),
         }
 
 
@@ -190,7 +138,7 @@ def facts_of(delivery: Delivery) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in facts if value not in (None, "")]
 
 
-def shown(attempt: Attempt, *, for_operator: bool) -> dict[str, Any]:
+def card_of(request: HttpRequest, attempt: Attempt, *, for_operator: bool) -> dict[str, Any]:
     """An attempt as its card shows it; where our network was led and what went wrong in it, to operators alone."""
     facts = [
         ("URL", attempt.url),
@@ -209,9 +157,9 @@ def shown(attempt: Attempt, *, for_operator: bool) -> dict[str, Any]:
         "facts": [(name, value) for name, value in facts if value],
         "timings": timings_of(attempt),
         "documents": [
-            answer(attempt),
-            document("Request headers", attempt.request_headers),
-            document("Answer's headers", _by_name(attempt.response_headers)),
+            answer(request, attempt),
+            document("Request headers", shown(request, attempt.request_headers)),
+            document("Answer's headers", shown(request, _by_name(attempt.response_headers))),
         ],
     }
 
@@ -226,14 +174,14 @@ def timings_of(attempt: Attempt) -> list[dict[str, Any]]:
     ]
 
 
-def answer(attempt: Attempt) -> Document:
+def answer(request: HttpRequest, attempt: Attempt) -> Document:
     """What came back: laid out where it is JSON, else as the text it is."""
     title = f"Answer, {attempt.status_code}" if attempt.status_code else "Answer"
     text = attempt.response_body
     try:
-        laid_out = document(title, json.loads(text))
+        laid_out = document(title, shown(request, json.loads(text)))
     except (ValueError, RecursionError):
-        laid_out = plain(title, text)
+        laid_out = plain(title, shown_text(request, text))
     return replace(laid_out, is_cut=laid_out.is_cut or attempt.is_response_cut)
 
 

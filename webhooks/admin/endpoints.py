@@ -5,113 +5,138 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from jobs.admin.displays import anchor, badge, copyable, link, moment, noted, page_url, titled, words
-from jobs.admin.filters import Choices, TenantFilter
 from jobs.admin.records import RecordList
 from jobs.admin.searches import as_uuid
+from jobs.admin.verbs import Verb
 from jobs.tenancy.sealing import Unreadable
 from webhooks.admin.endpoint_form import FIELDS, EndpointForm
 from webhooks.admin.health import capped, health_of, share_of, waiting_count, with_health
+from webhooks.admin.lists import ENDPOINT_FILTERS
 from webhooks.admin.secrets import secret_lines
-from webhooks.admin.verbs import Question, Verb, VerbAdmin
+from webhooks.admin.verbs import SecretsAdmin, SecretVerb, no_word_of_it
 from webhooks.events import CATALOGUE, CHOOSABLE
 from webhooks.models import Delivery, Endpoint
-from webhooks.services.deliveries import recover_deliveries, send_test
+from webhooks.services.deliveries import AT_ONCE, recover_some, send_test
 from webhooks.services.endpoints import delete_endpoint, headers_of, pause_endpoint, resume_endpoint
 from webhooks.services.secrets import revoke_earlier_secrets, rotate_secret
 
 RECENT = 20
 
 
-def run_pause(endpoint: Endpoint, by: str) -> str:
-    pause_endpoint(endpoint, by=by)
-    return "paused; what is meant for it is held until it is resumed"
+def is_kept(endpoint: Endpoint) -> bool:
+    return endpoint.deleted_at is None
 
 
-def run_resume(endpoint: Endpoint, by: str) -> str:
-    resume_endpoint(endpoint)
-    return "resumed"
+def is_stopped(endpoint: Endpoint) -> bool:
+    return endpoint.state in (Endpoint.State.PAUSED, Endpoint.State.DISABLED)
 
 
-def run_test(endpoint: Endpoint, by: str) -> str:
-    send_test(endpoint)
-    return "a test is on its way"
+def has_earlier_secrets(endpoint: Endpoint) -> bool:
+    return is_kept(endpoint) and endpoint.secrets.live().count() > 1
 
 
-def run_revoke(endpoint: Endpoint, by: str) -> str:
-    count = revoke_earlier_secrets(endpoint)
-    return f"{count} earlier {'secret' if count == 1 else 'secrets'} revoked"
+def outcome_of_revoke(count: int) -> str:
+    return f"rid of {count} earlier {'secret' if count == 1 else 'secrets'}"
 
 
-def run_recover(endpoint: Endpoint, by: str) -> str:
-    count = recover_deliveries(endpoint)
-    return f"{count:,} {'delivery begins' if count == 1 else 'deliveries begin'} anew"
+def outcome_of_recover(count: int) -> str:
+    return f"recovered: {count:,} {'delivery begins' if count == 1 else 'deliveries begin'} anew"
 
 
-def run_delete(endpoint: Endpoint, by: str) -> str:
-    delete_endpoint(endpoint)
-    return "deleted"
-
-
-PAUSE = Verb(action="pause_endpoints", title="Pause", run=run_pause)
-RESUME = Verb(action="resume_endpoints", title="Resume", run=run_resume)
-TEST = Verb(action="test_endpoints", title="Send a test to", run=run_test)
-ROTATE = Question(
-    action="rotate_secrets",
-    title="Give a new secret to",
-    question="The new secret is shown once. The one before signs beside it for 24 hours, so that who receives can "
-    "change over.",
+RESUME = Verb(
+    action="resume_endpoints",
+    word="resume",
+    title="Resume",
+    icon="play_arrow",
+    question="What was held while it was paused is sent; what was held since it was disabled waits to be recovered.",
+    is_asked_on_page=False,
+    is_offered=lambda endpoint: is_kept(endpoint) and is_stopped(endpoint),
+    run=lambda endpoint, by, reason: resume_endpoint(endpoint),
+    outcome=lambda endpoint: "resumed",
 )
-REVOKE = Verb(
-    action="revoke_secrets",
-    title="Revoke the earlier secrets of",
-    question="Only the current secret signs from now on: who still checks with an earlier one takes messages for "
-    "forged.",
-    is_grave=True,
-    run=run_revoke,
+TEST = Verb(
+    action="test_endpoints",
+    word="test",
+    title="Send a test to",
+    label="Test",
+    icon="science",
+    question="Each is sent an event of type webhook.test, once, whatever its state.",
+    is_asked_on_page=False,
+    is_offered=is_kept,
+    run=lambda endpoint, by, reason: send_test(endpoint),
+    outcome=lambda delivery: "sent a test",
+)
+PAUSE = Verb(
+    action="pause_endpoints",
+    word="pause",
+    title="Pause",
+    icon="pause",
+    question="What is meant for it is held until it is resumed.",
+    is_asked_on_page=False,
+    is_offered=lambda endpoint: is_kept(endpoint) and endpoint.paused_at is None,
+    run=lambda endpoint, by, reason: pause_endpoint(endpoint, by=by),
+    outcome=lambda endpoint: "paused; what is meant for it is held until it is resumed",
 )
 RECOVER = Verb(
     action="recover_endpoints",
+    word="recover",
     title="Recover the deliveries of",
+    label="Recover",
+    icon="restart_alt",
     question="What is held or has failed is sent again, the schedule begun anew.",
-    run=run_recover,
+    remark=lambda endpoints: _recoverable(endpoints),
+    lot_size=AT_ONCE,
+    is_offered=lambda endpoint: is_kept(endpoint) and not is_stopped(endpoint),
+    run=lambda endpoint, by, reason: recover_some(endpoint),
+    outcome=outcome_of_recover,
+)
+ROTATE = SecretVerb(
+    action="rotate_secrets",
+    word="rotate secret",
+    title="Give a new secret to",
+    label="New secret",
+    icon="key",
+    permission="guard",
+    question="The new secret is shown once. The one before signs beside it for 24 hours, so that who receives can "
+    "change over.",
+    is_offered=is_kept,
+    run=lambda endpoint, by, reason: rotate_secret(endpoint),
+    outcome=no_word_of_it,
+)
+REVOKE = Verb(
+    action="revoke_secrets",
+    word="revoke secrets",
+    title="Revoke the earlier secrets of",
+    label="Revoke earlier secrets",
+    icon="key_off",
+    question="Only the current secret signs from now on: who still checks with an earlier one takes messages for "
+    "forged.",
+    is_grave=True,
+    permission="guard",
+    is_offered=has_earlier_secrets,
+    run=lambda endpoint, by, reason: revoke_earlier_secrets(endpoint),
+    outcome=outcome_of_revoke,
 )
 DELETE = Verb(
     action="delete_endpoints",
+    word="delete",
     title="Delete",
+    icon="delete",
     question="Nothing more is sent there and what waits is given up. Its history stays. This can't be undone.",
     is_grave=True,
-    run=run_delete,
+    permission="remove",
+    is_offered=is_kept,
+    run=lambda endpoint, by, reason: delete_endpoint(endpoint),
+    outcome=lambda nothing: "deleted",
 )
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        listed = [state for state in Endpoint.State if state != Endpoint.State.DELETED]
-        return [*((state.value, state.label) for state in listed), ("failing", "Failing")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        resting = Q(breaker_until__gt=timezone.now())
-        states = {
-            "disabled": Q(disabled_at__isnull=False),
-            "paused": Q(disabled_at=None, paused_at__isnull=False),
-            "resting": Q(disabled_at=None, paused_at=None) & resting,
-            "active": Q(disabled_at=None, paused_at=None) & ~resting,
-            "failing": Q(failing_since__isnull=False),
-        }
-        return queryset.filter(states.get(self.value() or "", Q()))
 
 
 class KeptEndpoints(RecordList):
@@ -120,11 +145,15 @@ class KeptEndpoints(RecordList):
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> QuerySet[Any]:
-        return with_health(super().get_queryset(request, exclude_parameters).filter(deleted_at=None))
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        return rows.filter(deleted_at=None)
+
+    def dress(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return with_health(rows)
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(VerbAdmin):
+class EndpointAdmin(SecretsAdmin):
     form = EndpointForm
     autocomplete_fields = ["tenant"]
     list_display = [
@@ -139,19 +168,15 @@ class EndpointAdmin(VerbAdmin):
         "created",
     ]
     list_display_links = ["what"]
-    list_filter = [StateFilter, TenantFilter]
+    list_filter = ENDPOINT_FILTERS
+    list_empty = "Add one, to have events delivered to it."
     list_deferred = ("sealed_headers",)
     search_fields = ["id"]
     search_help_text = "Id, part of the URL or of the description"
-    actions = [
-        "pause_endpoints",
-        "resume_endpoints",
-        "test_endpoints",
-        "rotate_secrets",
-        "revoke_secrets",
-        "recover_endpoints",
-        "delete_endpoints",
-    ]
+    audited_fields = ("state", "paused_by", "disabled_reason")
+
+    def verbs(self) -> list[Verb]:
+        return [RESUME, TEST, PAUSE, RECOVER, ROTATE, REVOKE, DELETE]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         rows: QuerySet[Endpoint] = super().get_queryset(request)
@@ -170,7 +195,12 @@ class EndpointAdmin(VerbAdmin):
         return request.user.has_perm("webhooks.add_endpoint")
 
     def has_change_permission(self, request: HttpRequest, obj: Endpoint | None = None) -> bool:
-        return self.has_operate_permission(request) and (obj is None or obj.deleted_at is None)
+        may_change = self.has_operate_permission(request, obj) and self.has_guard_permission(request)
+        return may_change and (obj is None or obj.deleted_at is None)
+
+    def has_guard_permission(self, request: HttpRequest) -> bool:
+        """Whether this account may say where messages go and with which secret: as whoever may add endpoints."""
+        return self.has_add_permission(request)
 
     def has_remove_permission(self, request: HttpRequest) -> bool:
         """Whether this account may delete endpoints; Django's own delete, which takes the row away, nobody may."""
@@ -235,34 +265,6 @@ class EndpointAdmin(VerbAdmin):
     def created(self, endpoint: Endpoint) -> SafeString | None:
         return moment(endpoint.created_at)
 
-    @admin.action(permissions=["operate"], description="Pause selected endpoints")
-    def pause_endpoints(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse | None:
-        return self.act(request, queryset, PAUSE)
-
-    @admin.action(permissions=["operate"], description="Resume selected endpoints")
-    def resume_endpoints(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse | None:
-        return self.act(request, queryset, RESUME)
-
-    @admin.action(permissions=["operate"], description="Send a test to selected endpoints")
-    def test_endpoints(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse | None:
-        return self.act(request, queryset, TEST)
-
-    @admin.action(permissions=["operate"], description="Give selected endpoints a new secret")
-    def rotate_secrets(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse:
-        return self.act_for_secrets(request, queryset, ROTATE, rotate_secret)
-
-    @admin.action(permissions=["operate"], description="Revoke earlier secrets of selected endpoints")
-    def revoke_secrets(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse | None:
-        return self.act(request, queryset, REVOKE)
-
-    @admin.action(permissions=["operate"], description="Recover deliveries of selected endpoints")
-    def recover_endpoints(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse | None:
-        return self.act(request, queryset, RECOVER, remark=_recoverable(queryset))
-
-    @admin.action(permissions=["remove"], description="Delete selected endpoints")
-    def delete_endpoints(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse | None:
-        return self.act(request, queryset, DELETE)
-
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         endpoint: Endpoint | None = record
         buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
@@ -280,30 +282,9 @@ class EndpointAdmin(VerbAdmin):
             "deliveries": recent_deliveries(endpoint) if may_see else None,
             "deliveries_url": deliveries_url(endpoint),
             "events": [CATALOGUE[name] for name in types if name in CATALOGUE],
-            "verbs": self.verbs_for(request, endpoint, has_earlier_secrets=len(live) > 1),
             "may_change": self.has_change_permission(request, endpoint),
-            "checkbox_name": ACTION_CHECKBOX_NAME,
+            **self.offered(request, endpoint),
         }
-
-    def verbs_for(
-        self, request: HttpRequest, endpoint: Endpoint, *, has_earlier_secrets: bool
-    ) -> list[tuple[str, str, str]]:
-        """The action, label and icon of each button on an endpoint's page."""
-        if endpoint.deleted_at is not None:
-            return []
-        is_stopped = endpoint.state in (Endpoint.State.PAUSED, Endpoint.State.DISABLED)
-        verbs = []
-        if self.has_operate_permission(request):
-            resume = [(RESUME.action, "Resume", "play_arrow")] if is_stopped else []
-            pause = [(PAUSE.action, "Pause", "pause")] if endpoint.paused_at is None else []
-            recover = [] if is_stopped else [(RECOVER.action, "Recover", "restart_alt")]
-            test = [(TEST.action, "Test", "science")]
-            verbs = [*resume, *test, *pause, *recover, (ROTATE.action, "New secret", "key")]
-            if has_earlier_secrets:
-                verbs.append((REVOKE.action, "Revoke earlier secrets", "key_off"))
-        if self.has_remove_permission(request):
-            verbs.append((DELETE.action, "Delete", "delete"))
-        return verbs
 
 
 def facts_of(endpoint: Endpoint, *, may_see_deliveries: bool) -> list[tuple[str, Any]]:
@@ -365,10 +346,9 @@ def deliveries_url(endpoint: Endpoint) -> str:
     return f"{reverse('admin:webhooks_delivery_changelist')}?endpoint={endpoint.pk}"
 
 
-def _recoverable(endpoints: QuerySet[Any]) -> str:
+def _recoverable(endpoints: list[Endpoint]) -> str:
     """How many deliveries a recovery would begin anew, as far as they are counted."""
-    keys = list(endpoints.order_by().values_list("pk", flat=True))
-    mine = Delivery.objects.filter(endpoint__in=keys, is_manual=False).order_by()
+    mine = Delivery.objects.filter(endpoint__in=endpoints, is_manual=False).order_by()
     statuses = (Delivery.Status.HELD, Delivery.Status.FAILED)
     counts = [mine.filter(status=status)[:1_001].count() for status in statuses]
     held, failed = map(capped, counts)

@@ -11,50 +11,35 @@ from django.db.models import OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from jobs.admin.access.revealing import shown
 from jobs.admin.displays import copyable, link, moment, titled, words
 from jobs.admin.documents import document
-from jobs.admin.filters import Choices, CreatedFilter, TenantFilter
+from jobs.admin.lists.scans import Scan
 from jobs.admin.records import RecordAdmin, RecordList
-from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.searches import as_uuid, named_workflows
 from webhooks.admin.deliveries import as_message_id
+from webhooks.admin.lists import MESSAGE_FILTERS
 from webhooks.admin.sections import rows_of_deliveries
-from webhooks.events import CATALOGUE
 from webhooks.models import Delivery, Message
 
 DELIVERIES_MAX = 100
 
 
-class TypeFilter(admin.SimpleListFilter):
-    """Among the newest: types have no index."""
-
-    title = "type"
-    parameter_name = "type"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        return [(name, name) for name in CATALOGUE]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return newest(queryset).filter(type=self.value()) if self.value() else queryset
-
-
 class MessageList(RecordList):
     """Each with what has become of its deliveries."""
 
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
-    ) -> QuerySet[Any]:
+    def dress(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         mine = Delivery.objects.filter(message=OuterRef("pk")).order_by()
-        statuses = ArraySubquery(mine.values("status")[:DELIVERIES_MAX])
-        listed = super().get_queryset(request, exclude_parameters)
-        rows: QuerySet[Any] = listed.annotate(statuses=statuses)
-        return rows
+        dressed: QuerySet[Any] = rows.annotate(statuses=ArraySubquery(mine.values("status")[:DELIVERIES_MAX]))
+        return dressed
 
 
 @admin.register(Message)
 class MessageAdmin(RecordAdmin):
     list_display = ["what", "became", "tenant_slug", "on_workflow", "on_job", "created"]
     list_display_links = ["what"]
-    list_filter = [TypeFilter, CreatedFilter, TenantFilter]
+    list_filter = MESSAGE_FILTERS
+    list_empty = "One is written for each event that an endpoint asks for."
     list_deferred = ("body",)
     search_fields = ["id"]
     search_help_text = "Message, job, workflow, trace"
@@ -78,12 +63,12 @@ class MessageAdmin(RecordAdmin):
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[RecordList]:
         return MessageList
 
-    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any] | Scan:
         if key := as_uuid(term) or as_message_id(term):
             return rows.filter(Q(pk=key) | Q(job=key) | Q(workflow=key))
         if workflows := named_workflows(term):
             return rows.filter(workflow__in=workflows)
-        return newest(rows).filter(Q(trace_id=term) | Q(request_id=term))
+        return Scan(Q(trace_id=term) | Q(request_id=term))
 
     @admin.display(description="Message")
     def what(self, message: Message) -> SafeString:
@@ -128,5 +113,5 @@ class MessageAdmin(RecordAdmin):
             "heading": message.type,
             "facts": [(name, value) for name, value in facts if value not in (None, "")],
             "rows": rows_of_deliveries(message.deliveries.all()) if may_see else None,
-            "documents": [document("Body", message.content)],
+            "documents": [document("Body", shown(request, message.content))],
         }

@@ -10,12 +10,13 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from jobs.admin.access.revealing import shown, shown_text
 from jobs.admin.displays import badge, copyable, link, moment, titled
 from jobs.admin.documents import document
-from jobs.admin.filters import CreatedFilter, TenantFilter
 from jobs.admin.records import RecordAdmin
 from jobs.admin.searches import NAMESAKES_MAX, as_uuid, named_workflows, newest
 from jobs.models import Tenant
+from webhooks.admin.lists import RECEIPT_FILTERS
 from webhooks.models import Receipt, Sender
 
 
@@ -33,7 +34,8 @@ class ReceiptAdmin(RecordAdmin):
         "created",
     ]
     list_display_links = ["what"]
-    list_filter = ["path", "state", CreatedFilter, TenantFilter]
+    list_filter = RECEIPT_FILTERS
+    list_empty = "Each is a call of a sender: add one, and give it the address that its page shows."
     list_deferred = ("headers", "body")
     search_fields = ["id"]
     search_help_text = "Receipt, webhook-id, digest, workflow"
@@ -111,8 +113,17 @@ class ReceiptAdmin(RecordAdmin):
             "heading": receipt.path,
             "badges": [badge(receipt.state)],
             "facts": [(name, value) for name, value in facts if value not in (None, "")],
-            "documents": [document("Body", receipt.body), document("Headers", receipt.headers)],
+            "documents": [
+                document("Body", _body_of(request, receipt)),
+                document("Headers", shown(request, receipt.headers)),
+            ],
         }
+
+
+def _body_of(request: HttpRequest, receipt: Receipt) -> Any:
+    """What was sent; of a refused call it is the beginning of a text, which may be that of JSON."""
+    body = receipt.body
+    return shown_text(request, body) if isinstance(body, str) else shown(request, body)
 
 
 def keyed_receipts(term: str) -> list[UUID]:

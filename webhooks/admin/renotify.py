@@ -12,6 +12,7 @@ QUESTION = "Endpoints that take it are told once more how each has ended, under 
 workflow_verbs.append(
     Verb(
         action="renotify_workflows",
+        word="renotify",
         title="Re-notify",
         icon="notifications",
         question=QUESTION,
@@ -23,6 +24,7 @@ workflow_verbs.append(
 job_verbs.append(
     Verb(
         action="renotify_jobs",
+        word="renotify",
         title="Re-notify",
         icon="notifications",
         question=QUESTION,

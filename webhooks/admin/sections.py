@@ -12,13 +12,16 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
+from jobs.admin.access.scoping import scoped
 from jobs.admin.displays import badge, moment, page_url, titled
-from jobs.admin.sections import job_sections, overview_warnings, workflow_sections
+from jobs.admin.sections import job_sections, overview_warnings, trace_parts, workflow_sections
 from jobs.admin.timelines import timeline_permissions
+from jobs.admin.units.traces import ROWS_MAX as TRACE_ROWS_MAX
+from jobs.admin.units.traces import Trace, TracePart, lately
 from jobs.models import Job, Workflow
 from webhooks.admin.health import COUNTED_MAX, capped
 from webhooks.forensics import DELIVERY_TYPES, RECEIPT_TYPES
-from webhooks.models import Delivery, Endpoint, Receipt
+from webhooks.models import Delivery, Endpoint, Message, Receipt
 from webhooks.services.explanations import explain, is_sending_paused
 
 SECTION_MAX = 200
@@ -85,12 +88,34 @@ def _speaks_of(receipt: Receipt) -> list[str]:
     return [word for word in (sender, receipt.workflow_name, receipt.user_id) if word]
 
 
+def deliveries_of_trace(request: HttpRequest, trace: Trace) -> TracePart | None:
+    """What was told of a trace's jobs and workflows, and to whom."""
+    if not _may_see(request, Delivery):
+        return None
+    mine = scoped(Message.objects.all(), request.user).order_by("id").values_list("pk", flat=True)
+    of_jobs = mine.filter(job__in=trace.jobs)[: TRACE_ROWS_MAX + 1]
+    of_workflows = mine.filter(workflow__in=trace.workflows)[: TRACE_ROWS_MAX + 1]
+    told = Delivery.objects.filter(message__in=[*of_jobs, *of_workflows])
+    return TracePart(title="Deliveries", rows=rows_of_deliveries(told))
+
+
+def receipts_of_trace(request: HttpRequest, trace: Trace) -> TracePart | None:
+    """The calls that came with this trace, or spoke of its workflows."""
+    if not _may_see(request, Receipt):
+        return None
+    mine = scoped(Receipt.objects.all(), request.user).order_by("id")
+    of_workflows = mine.filter(workflow__in=trace.workflows)[: TRACE_ROWS_MAX + 1]
+    by_trace = lately(mine.filter(trace_id=trace.trace_id))[: TRACE_ROWS_MAX + 1]
+    keys = [receipt.pk for rows in (of_workflows, by_trace) for receipt in rows.only("pk")]
+    return TracePart(title="Receipts", rows=rows_of_receipts(mine.filter(pk__in=keys)))
+
+
 def stopped_endpoints(request: HttpRequest) -> list[dict[str, Any]]:
     """Endpoints that are sent nothing, for now or for good, or have failed for a while."""
     if not _may_see(request, Endpoint):
         return []
     now = timezone.now()
-    stopped = Endpoint.objects.kept().filter(
+    stopped = scoped(Endpoint.objects.kept(), request.user).filter(
         Q(disabled_at__isnull=False) | Q(breaker_until__gt=now) | Q(failing_since__lt=now - FAILING_FOR)
     )
     worst_first = (
@@ -119,7 +144,7 @@ def held_deliveries(request: HttpRequest) -> list[dict[str, Any]]:
     """How much is kept back, as far as it is counted."""
     if not _may_see(request, Delivery):
         return []
-    held = Delivery.objects.filter(status=Delivery.Status.HELD).order_by()
+    held = scoped(Delivery.objects.filter(status=Delivery.Status.HELD), request.user).order_by()
     since = [at for at in held.values_list("held_at", flat=True)[: COUNTED_MAX + 1] if at]
     if not since:
         return []
@@ -140,6 +165,7 @@ def _may_see(request: HttpRequest, model: type[Model]) -> bool:
 
 
 job_sections.append(deliveries_of_job)
+trace_parts += [deliveries_of_trace, receipts_of_trace]
 workflow_sections += [deliveries_of_workflow, receipts_of_workflow]
 overview_warnings += [stopped_endpoints, held_deliveries]
 timeline_permissions |= dict.fromkeys(DELIVERY_TYPES, "webhooks.view_delivery")

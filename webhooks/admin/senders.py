@@ -7,7 +7,6 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -22,9 +21,10 @@ from jobs.admin.displays import badge, copyable, link, moment, titled
 from jobs.admin.filters import TenantFilter
 from jobs.admin.forms import ServiceForm
 from jobs.admin.searches import as_uuid, newest
+from jobs.admin.verbs import Verb
 from webhooks.admin.secrets import secret_lines
 from webhooks.admin.sections import rows_of_receipts
-from webhooks.admin.verbs import Question, Verb, VerbAdmin
+from webhooks.admin.verbs import SecretsAdmin, SecretVerb, no_word_of_it
 from webhooks.models import Receipt, Sender, SenderSecret
 from webhooks.services.secrets import revoke_earlier_secrets
 from webhooks.services.senders import create_sender, rotate_sender_secret
@@ -33,22 +33,27 @@ RECENT = 10
 PATHS = ("workflow-completed", "user-notified", "miniapp")
 
 
-def run_revoke(sender: Sender, by: str) -> str:
-    count = revoke_earlier_secrets(sender)
-    return f"{count} earlier {'secret' if count == 1 else 'secrets'} revoked"
-
-
-ROTATE = Question(
+ROTATE = SecretVerb(
     action="rotate_secrets",
+    word="rotate secret",
     title="Give a new secret to",
+    label="New secret",
+    icon="key",
     question="The new secret is shown once. What is signed with the one before is taken for 24 hours more.",
+    run=lambda sender, by, reason: rotate_sender_secret(sender),
+    outcome=no_word_of_it,
 )
 REVOKE = Verb(
     action="revoke_secrets",
+    word="revoke secrets",
     title="Revoke the earlier secrets of",
+    label="Revoke earlier secrets",
+    icon="key_off",
     question="What is still signed with an earlier secret is refused from now on.",
     is_grave=True,
-    run=run_revoke,
+    is_offered=lambda sender: sender.secrets.live().count() > 1,
+    run=lambda sender, by, reason: revoke_earlier_secrets(sender),
+    outcome=lambda count: f"rid of {count} earlier {'secret' if count == 1 else 'secrets'}",
 )
 
 
@@ -89,7 +94,7 @@ class SenderForm(ServiceForm):
 
 
 @admin.register(Sender)
-class SenderAdmin(VerbAdmin):
+class SenderAdmin(SecretsAdmin):
     form = SenderForm
     autocomplete_fields = ["tenant"]
     list_display = ["what", "state", "tenant_slug", "secret_made", "created"]
@@ -97,7 +102,10 @@ class SenderAdmin(VerbAdmin):
     list_filter = ["is_active", TenantFilter]
     search_fields = ["id"]
     search_help_text = "Id or name"
-    actions = ["rotate_secrets", "revoke_secrets"]
+    audited_fields = ("is_active",)
+
+    def verbs(self) -> list[Verb]:
+        return [ROTATE, REVOKE]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Sender] = super().get_queryset(request)
@@ -162,14 +170,6 @@ class SenderAdmin(VerbAdmin):
     def created(self, sender: Sender) -> SafeString | None:
         return moment(sender.created_at)
 
-    @admin.action(permissions=["operate"], description="Give selected senders a new secret")
-    def rotate_secrets(self, request: HttpRequest, queryset: QuerySet[Sender]) -> HttpResponse:
-        return self.act_for_secrets(request, queryset, ROTATE, rotate_sender_secret)
-
-    @admin.action(permissions=["operate"], description="Revoke earlier secrets of selected senders")
-    def revoke_secrets(self, request: HttpRequest, queryset: QuerySet[Sender]) -> HttpResponse | None:
-        return self.act(request, queryset, REVOKE)
-
     def page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         sender: Sender | None = record
         buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
@@ -190,8 +190,7 @@ class SenderAdmin(VerbAdmin):
             "addresses": [copyable(address) for address in addresses_of(sender)],
             "rows": recent_receipts(sender) if may_see else None,
             "may_change": may_change,
-            "may_revoke": may_change and len(live) > 1,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
+            **self.offered(request, sender),
         }
 
 

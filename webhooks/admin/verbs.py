@@ -1,105 +1,62 @@
-"""What operators do to records, one by one or many at once: asked first, counted afterwards."""
+"""Verbs that give new secrets: asked first, answered with a page that is the only one ever to show them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
+from jobs.admin.access.revealing import reason_of
 from jobs.admin.api_keys import ShownOnce
 from jobs.admin.displays import page_url
-from jobs.admin.verbs import AskingAdmin
+from jobs.admin.selections import selection_of
+from jobs.admin.verbs import Verb, VerbAdmin
+from jobs.services.audit import Actor, record_audit
 
 # Each is a transaction of its own, and the confirmation names every one.
 BULK_MAX = 200
+GIVEN = "given a new secret"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What an operator is asked before it is done: the action's name, what it is called, what it means."""
-
-    action: str
-    title: str
-    question: str = ""
-    is_grave: bool = False
+class SecretVerb(Verb):
+    """A verb whose `run` answers a secret: no job ever does it, for nobody would see what it gives."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verb(Question):
-    """What an operator may ask for; without a question it is done at once.
-
-    `run` takes the record and who asks, answers what came of it, and raises DomainError where it is refused.
-    """
-
-    run: Callable[[Any, str], str]
+def no_word_of_it(secret: Any) -> str:
+    """What is told of a secret anywhere but on its page."""
+    return GIVEN
 
 
-class VerbAdmin(AskingAdmin):
+class SecretsAdmin(VerbAdmin):
     """Records with verbs, some of which give new secrets."""
 
-    def act(
-        self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb, *, remark: str = ""
-    ) -> HttpResponse | None:
-        """Ask first; once confirmed, do it one by one and tell how many were done, how many refused and why."""
-        records = list(queryset[:BULK_MAX])
-        if verb.question and "confirmed" not in request.POST:
-            return self.ask(request, records, verb, remark)
-
-        def serve(record: Any) -> tuple[Any, str]:
-            return record, verb.run(record, request.user.get_username())
-
-        done, refused = self.serve_each(request, records, serve, title=verb.title)
-        for outcome, count in done.items():
-            self.message_user(request, f"{self.counted(count)}: {outcome}.", messages.SUCCESS)
-        self.warn_of_cap(request, records)
-        for why, count in refused.items():
-            self.message_user(request, f"{self.counted(count)} refused: {why}", messages.WARNING)
-        return HttpResponseRedirect(self.back_to(request, records)) if "from_page" in request.POST else None
-
-    def ask(
-        self, request: HttpRequest, records: list[Any], verb: Question, remark: str = ""
-    ) -> TemplateResponse:
-        is_all = request.POST.get("select_across") == "1"
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{verb.title} {self.counted(len(records))}?",
-            "opts": self.opts,
-            "verb": verb,
-            "question": f"{remark} {verb.question}".strip(),
-            "rows": [(record, self.what(record), self.state(record)) for record in records],
-            "is_capped": is_all and len(records) == BULK_MAX,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
-            "from_page": "from_page" in request.POST,
-            "back": self.back_to(request, records),
-        }
-        return TemplateResponse(request, "admin/webhooks/parts/confirm.html", context)
+    def act(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> HttpResponse | None:
+        if not isinstance(verb, SecretVerb):
+            return super().act(request, queryset, verb)
+        if "confirmed" not in request.POST:
+            return self.ask(request, selection_of(self, request, queryset), verb)
+        return self.give_secrets(request, list(queryset[:BULK_MAX]), verb)
 
     @sensitive_variables("secrets")
-    def act_for_secrets(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Any],
-        verb: Question,
-        make: Callable[[Any], str],
-    ) -> HttpResponse:
-        """Ask first; once confirmed, give each a new secret and show them in the answer, and nowhere else."""
-        records = list(queryset[:BULK_MAX])
-        if "confirmed" not in request.POST:
-            return self.ask(request, records, verb)
-        secrets = []
+    def give_secrets(self, request: HttpRequest, records: list[Any], verb: SecretVerb) -> HttpResponse | None:
+        """Give each a new secret and show them in the answer, and nowhere else."""
+        if not records:
+            self.message_user(request, f"There are no {self.opts.verbose_name_plural} among those.")
+            return None
+        by, reason, secrets = Actor.of_request(request), reason_of(request), []
         # All or none: a secret that was given and is not shown would be lost.
         with transaction.atomic():
             for record in records:
-                secrets.append((record, ShownOnce(make(record))))
+                secrets.append((record, ShownOnce(verb.run(record, by.name, reason))))
+                record_audit(by, verb.word, record, reason=reason, outcome=GIVEN)
                 self.log_change(request, record, "Given a new secret.")
         self.warn_of_cap(request, records)
         return self.show_secrets(request, secrets)
@@ -120,11 +77,6 @@ class VerbAdmin(AskingAdmin):
             "next": page_url(secrets[0][0]) if len(secrets) == 1 else self.list_url,
         }
         return TemplateResponse(request, "admin/webhooks/parts/secrets.html", context)
-
-    def back_to(self, request: HttpRequest, records: list[Model]) -> str:
-        """Where an operator came from."""
-        is_page = "from_page" in request.POST and records
-        return page_url(records[0]) if is_page else request.get_full_path()
 
     @property
     def list_url(self) -> str:

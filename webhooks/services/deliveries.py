@@ -108,7 +108,21 @@ def redeliver(delivery: Delivery) -> Delivery:
 def recover_deliveries(endpoint: Endpoint, *, since: datetime | None = None) -> int:
     """Begin anew with what is held for an endpoint and what has failed (since its message, or of all kept).
 
-    Returns how many deliveries. Raises InvalidTransition while the endpoint is paused, disabled or deleted.
+    Lot by lot, each in a transaction. Returns how many deliveries. Raises InvalidTransition while the endpoint is
+    paused, disabled or deleted.
+    """
+    count = 0
+    while True:
+        recovered = recover_some(endpoint, since=since)
+        count += recovered
+        if recovered < AT_ONCE:
+            return count
+
+
+def recover_some(endpoint: Endpoint, *, since: datetime | None = None) -> int:
+    """Begin anew with AT_ONCE of them at most, in one transaction; fewer than that are the last.
+
+    Raises InvalidTransition while the endpoint is paused, disabled or deleted.
     """
     endpoint.refresh_from_db()
     if endpoint.state in (Endpoint.State.PAUSED, Endpoint.State.DISABLED):
@@ -117,32 +131,25 @@ def recover_deliveries(endpoint: Endpoint, *, since: datetime | None = None) -> 
     mine = Delivery.objects.filter(endpoint=endpoint, is_manual=False)
     if since:
         mine = mine.filter(created_at__gte=since)
-    # Each status by the index of its own; together they would walk through all that was ever delivered.
-    held, failed = Delivery.Status.HELD, Delivery.Status.FAILED
-    return sum(_recover(mine.filter(status=status)) for status in (held, failed))
-
-
-def _recover(deliveries: Any) -> int:
-    count = 0
-    while True:
-        with transaction.atomic():
-            some = deliveries.order_by("pk").select_for_update(no_key=True, skip_locked=True)
-            messages = dict(some.values_list("pk", "message_id")[:AT_ONCE])
-            recovered = Delivery.objects.filter(pk__in=messages).update(
-                status=Delivery.Status.PENDING,
-                step=0,
-                lost_count=0,
-                next_attempt_at=Now(),
-                held_at=None,
-                failed_at=None,
-                reason="",
-                detail="",
-            )
-            _owe_again(set(messages.values()))
-            announce_on_commit()
-        count += recovered
-        if recovered < AT_ONCE:
-            return count
+    with transaction.atomic():
+        # Each status by the index of its own; together they would walk through all that was ever delivered.
+        messages: dict[UUID, UUID] = {}
+        for status in (Delivery.Status.HELD, Delivery.Status.FAILED):
+            some = mine.filter(status=status).order_by("pk").select_for_update(no_key=True, skip_locked=True)
+            messages |= dict(some.values_list("pk", "message_id")[: AT_ONCE - len(messages)])
+        recovered = Delivery.objects.filter(pk__in=messages).update(
+            status=Delivery.Status.PENDING,
+            step=0,
+            lost_count=0,
+            next_attempt_at=Now(),
+            held_at=None,
+            failed_at=None,
+            reason="",
+            detail="",
+        )
+        _owe_again(set(messages.values()))
+        announce_on_commit()
+    return recovered
 
 
 def _owe_again(messages: Collection[UUID]) -> None:

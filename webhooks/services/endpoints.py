@@ -70,7 +70,7 @@ def delete_endpoint(endpoint: Endpoint) -> None:
     with transaction.atomic():
         Endpoint.objects.kept().filter(pk=endpoint.pk).update(deleted_at=Now(), sealed_headers="")
         endpoint.secrets.all().delete()
-    settle_deliveries(endpoint.pk)  # some at once, the others soon
+    _settle_on_commit(endpoint)
     endpoint.refresh_from_db()
 
 
@@ -79,7 +79,7 @@ def pause_endpoint(endpoint: Endpoint, *, by: str) -> Endpoint:
     running = Endpoint.objects.kept().filter(pk=endpoint.pk, paused_at=None)
     if not running.update(paused_at=Now(), paused_by=by, updated_at=Now()):
         raise InvalidTransition("The endpoint is paused already.")
-    settle_deliveries(endpoint.pk)
+    _settle_on_commit(endpoint)
     endpoint.refresh_from_db()
     return endpoint
 
@@ -103,9 +103,17 @@ def resume_endpoint(endpoint: Endpoint) -> Endpoint:
         updated_at=Now(),
     ):
         raise InvalidTransition("The endpoint is neither paused nor disabled.")
-    settle_deliveries(endpoint.pk)
+    _settle_on_commit(endpoint)
     endpoint.refresh_from_db()
     return endpoint
+
+
+def _settle_on_commit(endpoint: Endpoint) -> None:
+    """Bring what waits into line, some at once, the others soon: the senders do that too, now and then.
+
+    After the transaction that changes the endpoint, so that nobody who notes there how it fares waits for it.
+    """
+    transaction.on_commit(lambda: settle_deliveries(endpoint.pk), robust=True)
 
 
 def headers_of(endpoint: Endpoint) -> list[str]:

@@ -166,8 +166,9 @@ def test_the_list_costs_the_same_however_long(
     for _ in range(count):
         make_session(tenant)
 
-    # Session, account, count, rows, their steps; the choices of tenants.
-    with django_assert_num_queries(6):
+    # Session, account and its restriction; the transaction, which bounds its statements; keys, rows, their steps and
+    # saved views; the choices of tenants.
+    with django_assert_num_queries(11):
         shown(operator, LIST)
 
 
@@ -179,7 +180,7 @@ def test_the_page_costs_the_same_however_long_the_log(
     say(session, *(f"line {number}" for number in range(lines)))
 
     # Login and rights; the session with its tenant and steps; its story, its state, its jobs, its transactions.
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         shown(viewer, page_of(session))
 
 
@@ -366,6 +367,16 @@ def test_a_failed_session_says_in_which_phase_why_and_what_to_do(viewer: Client,
         badge("not reached"),
     ]
     assert stream_in(response.content.decode()) is None
+
+
+def test_addresses_in_what_a_session_says_are_masked(viewer: Client, tenant: Tenant) -> None:
+    session = make_session(tenant)
+    fail(session, "exit_5", "https://u:s3cret@node.example/?token=s3cret does not answer")
+
+    html = viewer.get(page_of(session)).content.decode()
+
+    assert "node.example" in html
+    assert "s3cret" not in html
 
 
 def test_there_is_an_advice_for_every_way_to_fail() -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 from jobs.schedules import Recurring, add_schedules
 
 SCHEDULES = [
     Recurring(name="reconcile-transactions", kind="submissions.reconcile_transactions", minutes=10),
 ]
+
+# What the roles at the monitor may do, as jobs/admin/access/roles.py has it.
+RIGHTS = {
+    "attestations.Attestation": ("view", "", ""),
+    "attestations.ProofSession": ("view", "add", ""),
+    "attestations.Submission": ("view", "change", ""),
+    "attestations.ChainTransaction": ("view", "", ""),
+}
 
 
 class AttestationsConfig(AppConfig):
@@ -22,9 +31,10 @@ class AttestationsConfig(AppConfig):
         from attestations.chain.local import local_chain
         from attestations.cleaning import STORES
         from attestations.evaluation import find_unattested, find_unpublished
-        from attestations.forensics import tell_of_attestations
+        from attestations.forensics import tell_of_attestations, tell_of_attestations_of_job
         from attestations.models import CreatorKey
         from attestations.retention import RETENTIONS, kept_of_workflow, unfinished_of_workflow
+        from attestations.seeding import attest_batch, submit_some
         from attestations.services.attesting import attest_finished_work
         from attestations.services.following import follow_finished_work, refuse_rerun
         from attestations.sessions.following import tell_ends_of_sessions
@@ -32,8 +42,10 @@ class AttestationsConfig(AppConfig):
         from attestations.sessions.telling import SessionSource
         from attestations.submission_timeline import tell_of_session, tell_of_submission
         from config.streaming import stream_source
+        from jobs.admin.access.roles import add_rights, keep_roles
+        from jobs.demo.seeding.batches import seed_beginning, seed_part
         from jobs.evaluator.rules import rule
-        from jobs.forensics.timeline import timeline_source
+        from jobs.forensics.timeline import job_timeline_source, timeline_source
         from jobs.hygiene.cleaning import add_stores
         from jobs.hygiene.retention import add_retentions, workflow_holds
         from jobs.local_services import local_service
@@ -42,6 +54,8 @@ class AttestationsConfig(AppConfig):
         from jobs.tenancy.resealing import add_sealed
 
         add_schedules(SCHEDULES)
+        add_rights(RIGHTS)
+        post_migrate.connect(keep_roles, sender=self)
         add_sealed([(CreatorKey, "sealed_secret")])
         add_retentions([*RETENTIONS, OF_SESSIONS])
         workflow_holds.extend([kept_of_workflow(), unfinished_of_workflow()])
@@ -54,7 +68,10 @@ class AttestationsConfig(AppConfig):
         rule(find_unattested)
         rule(find_unpublished)
         timeline_source(tell_of_attestations)
+        job_timeline_source(tell_of_attestations_of_job)
         timeline_source(tell_of_submission)
         timeline_source(tell_of_session)
         local_service(local_chain)
+        seed_beginning(submit_some)
+        seed_part(attest_batch)
         register(check_chain)

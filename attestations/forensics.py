@@ -1,13 +1,13 @@
-"""What attestations tell of a workflow's timeline: each of themselves, and the attempts that only they remember."""
+"""What attestations tell of a timeline: each of themselves, and the attempts that only they remember."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Q, Window
+from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.fields.json import KT
 from django.db.models.functions import Left
 
@@ -22,7 +22,7 @@ from jobs.forensics.moments import (
     left_out,
     run_ended,
 )
-from jobs.models import Workflow
+from jobs.models import Job, Workflow
 
 LATEST_MS = 253_402_300_799_000  # the last second of the year 9999
 PARTS = ("completed_at", "failed_at")
@@ -32,18 +32,27 @@ TYPES = ("attempt_attested", "run_attested")
 
 def tell_of_attestations(workflow: Workflow) -> Iterator[Moment]:
     """Every attestation, and when what it attests began and ended; or that they have expired."""
-    rows = _rows_of(workflow)
+    rows = _rows_of(Attestation.objects.filter(workflow=workflow))
+    yield from _of_rows(rows)
+    yield from _expired(workflow, rows)
+
+
+def tell_of_attestations_of_job(job: Job) -> Iterator[Moment]:
+    """The same of a job outside workflows, as far as they are kept."""
+    yield from _of_rows(_rows_of(Attestation.objects.filter(job=job)))
+
+
+def _of_rows(rows: list[dict[str, Any]]) -> Iterator[Moment]:
     if rows and rows[0]["in_all"] > len(rows):
         of_attempts = rows[0]["of_attempts"] - sum(row["job_id"] is not None for row in rows)
         yield left_out("attestations", rows[0]["in_all"] - len(rows), attempts=of_attempts)
     for row in reversed(rows):
         yield from _of_attestation(row)
-    yield from _expired(workflow, rows)
 
 
-def _rows_of(workflow: Workflow) -> list[dict[str, Any]]:
+def _rows_of(attestations: QuerySet[Attestation]) -> list[dict[str, Any]]:
     """The latest first. Of the documents, which may be large and of any shape, only what is told of is read."""
-    asked = Attestation.objects.filter(workflow=workflow).annotate(
+    asked = attestations.annotate(
         in_all=Window(Count("*")),
         of_attempts=Window(Count("job_id")),
         code=F("attestation_data__error__code"),
@@ -71,7 +80,7 @@ def _rows_of(workflow: Workflow) -> list[dict[str, Any]]:
 
 def _of_attestation(row: dict[str, Any]) -> Iterator[Moment]:
     attempt = row["retry_attempt"] + 1
-    ended_at = _time_of(row["completed_at"]) or _time_of(row["failed_at"]) or row["created_at"]
+    ended_at = ended_at_of(row) or row["created_at"]
     has_parts = row["code"] or row["message"]
     error = error_of({"code": row["code"], "message": row["message"]} if has_parts else row["words"])
     if row["job_id"] is None:
@@ -112,6 +121,11 @@ def _attested(row: dict[str, Any], attempt: int) -> Moment:
             **({"holds_payload": row["holds_payload"]} if is_of_job else {}),
         },
     )
+
+
+def ended_at_of(document: Mapping[str, Any]) -> datetime | None:
+    """When what an attestation speaks of had ended, by its own word."""
+    return _time_of(document.get("completed_at")) or _time_of(document.get("failed_at"))
 
 
 def _time_of(milliseconds: Any) -> datetime | None:

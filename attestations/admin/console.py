@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from attestations.admin.attestations import attestations_of_runs
 from attestations.admin.session_results import (
@@ -25,6 +26,7 @@ from attestations.sessions.following import EXITED
 from attestations.sessions.phases import ATTEST, COMPLETE, PHASES, Phase, phase_after
 from attestations.sessions.starting import ends_at
 from attestations.sessions.telling import results_of, told_by
+from jobs.admin.access.revealing import shown
 from jobs.admin.displays import anchor, badge, copyable, duration_of, link, moment, span
 from jobs.models import Event, Job, Workflow
 
@@ -61,6 +63,7 @@ def console_of(request: HttpRequest, session: ProofSession) -> dict[str, Any]:
     session.refresh_from_db(fields=["status", "error", "completed_at", "failed_at", "cancelled_at"])
     jobs = list(session.jobs.order_by("step_index").defer("payload", "original_payload", "ctx"))
     results = results_of(_results_by_step(jobs))
+    error = shown(request, session.error)
     return {
         "session": session,
         "heading": session.session_id,
@@ -69,7 +72,7 @@ def console_of(request: HttpRequest, session: ProofSession) -> dict[str, Any]:
         "phases": [_phase(phase, job, session) for phase, job in zip(PHASES, jobs, strict=False)],
         "reached": reached_by(session, jobs),
         "progress": progress_of(jobs),
-        "failure": failure_of(session, jobs),
+        "failure": failure_of(session, jobs, error),
         "log": [_line(event) for event in story.events if event.type in (Type.LOG, Type.STATUS)],
         "left_out": max(story.last_id - LINES_MAX, 0),
         "lines_max": LINES_MAX,
@@ -77,10 +80,17 @@ def console_of(request: HttpRequest, session: ProofSession) -> dict[str, Any]:
         "stream": _stream_of(session, story),
         "transactions": transactions_of_session(session, results),
         "proofs": [proof_row(proof) for proof in results.get("generatedProofs", [])],
-        "verification": verification_facts(results.get("verificationResults")),
-        "attestation": attestation_facts(results.get("attestationResults")),
+        "verification": _texts_masked(request, verification_facts(results.get("verificationResults"))),
+        "attestation": _texts_masked(request, attestation_facts(results.get("attestationResults"))),
         "attestations": attestations_of_runs(request, [session]),
     }
+
+
+def _texts_masked(request: HttpRequest, facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Facts that programs have put into words; what is HTML already is the platform's own."""
+    return [
+        (name, value if isinstance(value, SafeString) else shown(request, value)) for name, value in facts
+    ]
 
 
 def facts_of(session: ProofSession) -> list[tuple[str, Any]]:
@@ -117,11 +127,11 @@ def progress_of(jobs: Sequence[Job]) -> int:
     return [*(phase.progress for phase in PHASES), 100][_completed(jobs)]
 
 
-def failure_of(session: ProofSession, jobs: Sequence[Job]) -> dict[str, Any] | None:
+def failure_of(session: ProofSession, jobs: Sequence[Job], error: Any) -> dict[str, Any] | None:
     """Why it has not completed, in which phase, and what to do; None where it has, or still may."""
     if session.status not in (Workflow.Status.FAILED, Workflow.Status.CANCELLED):
         return None
-    error = session.error if isinstance(session.error, dict) else {}
+    error = error if isinstance(error, dict) else {}
     code = str(error.get("code", ""))
     exited = EXITED.fullmatch(code)
     return {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.utils.safestring import SafeString
 
 from attestations.canonical import canonical_json
 from attestations.chain.explorers import explorer_url
 from attestations.models import ChainTransaction, ProofSession
 from jobs.admin.displays import anchor, badge, copyable, moment, page_url
+from jobs.hygiene.masking import mask
 
 TRANSACTIONS_MAX = 50
 
@@ -25,7 +27,7 @@ def transactions_of_session(session: ProofSession, results: dict[str, Any]) -> l
             "badge": badge(row.status),
             "block": f"{row.block_number:,}" if row.block_number is not None else "–",
             "gas": f"{row.gas_used:,}" if row.gas_used is not None else "–",
-            "error": row.error,
+            "error": mask(row.error, settings.MASKED_FIELDS),
             "at": moment(row.created_at),
             "url": page_url(row),
         }

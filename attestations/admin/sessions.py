@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -16,12 +15,14 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
 
 from attestations.admin.console import console_of, reached_by
+from attestations.admin.lists import SESSION_FILTERS
 from attestations.models import ProofSession, Submission
 from attestations.sessions.starting import name_of, start_session
+from jobs.admin.access.scoping import scoped
 from jobs.admin.displays import badge, moment, page_url, span, titled
-from jobs.admin.filters import CreatedFilter, TenantFilter
 from jobs.admin.forms import ServiceForm
-from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.lists.scans import Scan
+from jobs.admin.searches import as_uuid, named_workflows
 from jobs.admin.sections import workflow_sections
 from jobs.admin.verbs import Verb, VerbAdmin
 from jobs.admin.workflows import CANCEL, RETRY
@@ -36,17 +37,6 @@ TYPE_LABELS = {
 }
 # What the platform calls them, and what the form does.
 FIELDS = {"sessionId": "session_id", "proofType": "proof_type"}
-
-
-class ProofTypeFilter(admin.SimpleListFilter):
-    title = "proof type"
-    parameter_name = "proof_type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return System.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(data__proofType=self.value()) if self.value() else queryset
 
 
 class SessionForm(ServiceForm):
@@ -87,13 +77,15 @@ class SessionForm(ServiceForm):
 
 @admin.register(ProofSession)
 class ProofSessionAdmin(VerbAdmin):
+    audited_fields = ("status", "attempt")
     form = SessionForm
     add_form_template = "admin/attestations/proofsession/add_form.html"
     list_before_template = "admin/attestations/proofsession/run.html"
     autocomplete_fields = ["tenant"]
     list_display = ["what", "state", "tenant_slug", "system", "reached", "created", "took"]
     list_display_links = ["what"]
-    list_filter = ["status", CreatedFilter, ProofTypeFilter, TenantFilter]
+    list_filter = SESSION_FILTERS
+    list_empty = "Run one: it makes a proof, checks it and records it, and shows how."
     list_deferred = ("miniapp_req", "outputs", "error", "retry_execution_data", "problem_details")
     search_fields = ["session_id"]
     search_help_text = "Session, id, workflow, trace, actor"
@@ -106,19 +98,19 @@ class ProofSessionAdmin(VerbAdmin):
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Its verbs are its workflow's."""
-        return request.user.has_perm("jobs.change_workflow")
+        return not self.is_out_of_reach(request, obj) and request.user.has_perm("jobs.change_workflow")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProofSession]:
         rows: QuerySet[ProofSession] = super().get_queryset(request)
         steps = Job.objects.only("workflow", "status", "step_index").order_by("step_index")
         return rows.select_related("tenant").prefetch_related(Prefetch("jobs", steps, to_attr="steps"))
 
-    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any] | Scan:
         if key := as_uuid(term):
             return rows.filter(pk=key)
         if keys := [*named_workflows(name_of(term)), *named_workflows(term)]:
             return rows.filter(pk__in=keys)
-        return newest(rows).filter(Q(session_id__startswith=term) | Q(trace_id=term) | Q(actor_id=term))
+        return Scan(Q(session_id__startswith=term) | Q(trace_id=term) | Q(actor_id=term))
 
     @admin.display(description="Session")
     def what(self, session: ProofSession) -> SafeString:
@@ -158,7 +150,8 @@ class ProofSessionAdmin(VerbAdmin):
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """The tenant, where there is no choice."""
-        tenants = Tenant.objects.filter(is_active=True).values_list("pk", flat=True)[:2]
+        active = Tenant.objects.filter(is_active=True)
+        tenants = scoped(active, request.user, path="pk").values_list("pk", flat=True)[:2]
         only = {"tenant": tenants[0]} if len(tenants) == 1 else {}
         return {**only, **super().get_changeform_initial_data(request)}
 

@@ -14,16 +14,19 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from attestations.admin.attestations import attestations_of_runs
+from attestations.admin.lists import SUBMISSION_FILTERS
 from attestations.admin.pipeline import pipeline_of, what_to_do
 from attestations.admin.transactions import transaction_cell, transactions_of
 from attestations.chain.explorers import explorer_url
 from attestations.models import ChainTransaction, Submission
 from attestations.services.submissions import approve_submission, publish_submission, reject_submission
 from attestations.submission_timeline import TYPES
+from jobs.admin.access.revealing import shown
+from jobs.admin.access.scoping import scoped
 from jobs.admin.displays import badge, copyable, link, moment, noted, page_url, titled
-from jobs.admin.documents import document
-from jobs.admin.filters import CreatedFilter, TenantFilter
-from jobs.admin.searches import NAMESAKES_MAX, as_uuid, newest
+from jobs.admin.documents import Document, document
+from jobs.admin.lists.scans import Scan
+from jobs.admin.searches import NAMESAKES_MAX, as_uuid
 from jobs.admin.sections import overview_warnings, workflow_sections
 from jobs.admin.timelines import timeline_permissions
 from jobs.admin.verbs import Verb, VerbAdmin
@@ -39,6 +42,7 @@ SIZES = ((1_048_576, "MB"), (1_024, "KB"), (1, "bytes"))
 
 APPROVE = Verb(
     action="approve_submissions",
+    word="approve",
     title="Approve",
     icon="check_circle",
     question="Each is proved and then published, by two jobs. What a chain has recorded can't be taken back.",
@@ -48,6 +52,7 @@ APPROVE = Verb(
 )
 REJECT = Verb(
     action="reject_submissions",
+    word="reject",
     title="Reject",
     icon="block",
     question="Where no job is at it, it ends at once; else when its running job has stopped. Its creator is told why, "
@@ -60,6 +65,7 @@ REJECT = Verb(
 )
 PUBLISH = Verb(
     action="publish_submissions",
+    word="publish",
     title="Publish",
     icon="publish",
     question="Each is published on the chain that is configured now. The proof that is stored is used, where it is bound "
@@ -72,9 +78,11 @@ PUBLISH = Verb(
 
 @admin.register(Submission)
 class SubmissionAdmin(VerbAdmin):
+    audited_fields = ("status", "decision", "decided_by", "skipped_reason", "workflow_id")
     list_display = ["what", "digest", "state", "tenant_slug", "system", "decided", "age", "transaction"]
     list_display_links = ["what"]
-    list_filter = ["status", CreatedFilter, "proof_system", TenantFilter]
+    list_filter = SUBMISSION_FILTERS
+    list_empty = "The first comes with a picture, or its hash, that a creator submits."
     list_deferred = ("proof_json", "failure_reason", "generation_stages", "publishing_stages")
     search_fields = ["id"]
     search_help_text = "Hash, transaction, id, user, trace, workflow"
@@ -86,7 +94,7 @@ class SubmissionAdmin(VerbAdmin):
         rows: QuerySet[Submission] = super().get_queryset(request)
         return rows.select_related("tenant")
 
-    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any] | Scan:
         if key := as_uuid(term):
             return rows.filter(Q(pk=key) | Q(workflow=key))
         if (run := RUN.fullmatch(term)) and (key := as_uuid(run[1])):
@@ -94,8 +102,8 @@ class SubmissionAdmin(VerbAdmin):
         if found := HEX_64.fullmatch(term.lower()):
             if keys := named_by(found[2]):
                 return rows.filter(pk__in=keys)
-            return newest(rows).filter(transaction_id=f"0x{found[2]}")
-        return newest(rows).filter(
+            return Scan(Q(transaction_id=f"0x{found[2]}"))
+        return Scan(
             Q(trace_id=term)
             | Q(request_id=term)
             | Q(user_id=term)
@@ -160,7 +168,7 @@ class SubmissionAdmin(VerbAdmin):
             "pipeline": pipeline_of(submission, jobs),
             "to_do": what_to_do(submission, jobs),
             "statement": statement_of(submission),
-            "proof": document("Proof", json.loads(submission.proof_json)) if submission.proof_json else None,
+            "proof": _proof_of(request, submission),
             "chain": chain_of(submission),
             "transactions": transactions_of(request, submission),
             "attestations": attestations_of_runs(request, runs),
@@ -169,6 +177,12 @@ class SubmissionAdmin(VerbAdmin):
 
 
 JOB_DEFERRED = ("payload", "original_payload", "ctx", "result")
+
+
+def _proof_of(request: HttpRequest, submission: Submission) -> Document | None:
+    """The proof, as long as it is stored."""
+    text = submission.proof_json
+    return document("Proof", shown(request, json.loads(text))) if text else None
 
 
 def named_by(hexadecimal: str) -> list[Any]:
@@ -282,17 +296,16 @@ def submissions_to_review(request: HttpRequest) -> list[dict[str, Any]]:
     """A row for the overview where something awaits its review."""
     if not admin.site.get_model_admin(Submission).has_view_or_change_permission(request):
         return []
-    waiting = list(
-        Submission.objects.filter(status=AWAITING).order_by("id").values_list("created_at")[:COUNTED_MAX]
-    )
+    mine = scoped(Submission.objects.filter(status=AWAITING), request.user)
+    waiting = list(mine.order_by("id").values_list("created_at")[:COUNTED_MAX])
     if not waiting:
         return []
     count = f"{len(waiting):,}{'+' if len(waiting) == COUNTED_MAX else ''}"
     address = reverse("admin:attestations_submission_changelist")
     return [
         {
-            "url": f"{address}?status__exact={AWAITING}",
-            "title": titled("Submissions", f"{count} to be reviewed, the oldest since:"),
+            "url": f"{address}?status={AWAITING}",
+            "title": titled("Submissions", f"{count} to be reviewed, the oldest:"),
             "badge": badge("awaiting review"),
             "at": moment(waiting[0][0]),
         }

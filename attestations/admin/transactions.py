@@ -11,13 +11,14 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from attestations.admin.lists import TRANSACTION_FILTERS
 from attestations.chain.explorers import explorer_url
 from attestations.chain.fees import in_gwei
 from attestations.models import ChainTransaction, Submission
 from jobs.admin.displays import badge, copyable, link, moment, page_url, titled
-from jobs.admin.filters import CreatedFilter
+from jobs.admin.lists.scans import Scan
 from jobs.admin.records import RecordAdmin
-from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.searches import as_uuid, named_workflows
 
 HASH = re.compile(r"[0-9a-fA-F]{64}")
 SHOWN_MAX = 50  # of one submission
@@ -28,7 +29,8 @@ WORKFLOW_DEFERRED = ("miniapp_req", "data", "outputs", "retry_execution_data", "
 class ChainTransactionAdmin(RecordAdmin):
     list_display = ["what", "state", "of", "place", "number", "fee", "gas", "created"]
     list_display_links = ["what"]
-    list_filter = ["status", CreatedFilter]
+    list_filter = TRANSACTION_FILTERS
+    list_empty = "Each is one that was signed for a submission or a proof session."
     list_deferred = ("raw", "submission__proof_json", *(f"workflow__{name}" for name in WORKFLOW_DEFERRED))
     search_fields = ["transaction_id"]
     search_help_text = "Transaction, submission, workflow, hash, sender"
@@ -37,14 +39,14 @@ class ChainTransactionAdmin(RecordAdmin):
         rows: QuerySet[ChainTransaction] = super().get_queryset(request)
         return rows.select_related("submission", "workflow")
 
-    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any] | Scan:
         if key := as_uuid(term):
             return rows.filter(Q(submission=key) | Q(workflow=key))
         if HASH.fullmatch(term):
             return rows.filter(sha256_hash=term.lower())
         if keys := named_workflows(term):
             return rows.filter(workflow__in=keys)
-        return newest(rows).filter(Q(transaction_id__startswith=term.lower()) | Q(sender__iexact=term))
+        return Scan(Q(transaction_id__startswith=term.lower()) | Q(sender__iexact=term))
 
     @admin.display(description="Transaction")
     def what(self, transaction: ChainTransaction) -> SafeString:

@@ -26,8 +26,8 @@ def attest_finished_work(
     *, attempts: Sequence[FinishedAttempt], workflows: Sequence[FinishedWorkflow], **_: Any
 ) -> None:
     """Attest every attempt and workflow run that the transaction at hand has finished, in one statement."""
-    attestations = [_of_attempt(attempt) for attempt in attempts if attempt.is_attested]
-    attestations += [_of_workflow(workflow) for workflow in workflows]
+    attestations = [attestation_of_attempt(attempt) for attempt in attempts if attempt.is_attested]
+    attestations += [attestation_of_run(workflow) for workflow in workflows]
     if attestations:
         run("attest", {"attestations": batch(attestations)}, folder=SQL)
 
@@ -47,7 +47,8 @@ def attestation_key(kind: str, name: str, earlier: int) -> str:
     return f"{kind}:{name}:attempt-{earlier}" if earlier else f"{kind}:{name}"
 
 
-def _of_attempt(attempt: FinishedAttempt) -> dict[str, Any]:
+def attestation_of_attempt(attempt: FinishedAttempt) -> dict[str, Any]:
+    """A row of attest.sql for an attempt that has ended."""
     is_completed = attempt.outcome == Attestation.Status.COMPLETED
     earlier = attempt.attempt - 1
     word = "worker-completion" if is_completed else "worker-failure"
@@ -84,7 +85,8 @@ def _of_attempt(attempt: FinishedAttempt) -> dict[str, Any]:
     )
 
 
-def _of_workflow(workflow: FinishedWorkflow) -> dict[str, Any]:
+def attestation_of_run(workflow: FinishedWorkflow) -> dict[str, Any]:
+    """A row of attest.sql for a run of a workflow that has ended."""
     is_completed = workflow.status == Attestation.Status.COMPLETED
     earlier = workflow.attempt - 1
     word = "workflow-completion" if is_completed else "workflow-failure"

@@ -9,6 +9,7 @@ from typing import Any
 
 COLOURED_CHARS = 50_000
 SHOWN_CHARS = 200_000
+FOLDED_CHARS = 20_000
 
 TOKEN = re.compile(
     r"""(?P<key>"(?:[^"\\]|\\.)*")(?=:)
@@ -35,19 +36,47 @@ class Document:
     is_cut: bool
     is_empty: bool
 
+    @property
+    def is_long(self) -> bool:
+        """Whether a page shows it folded."""
+        return self.chars > FOLDED_CHARS
+
 
 def document(title: str, value: Any) -> Document:
     """Lay out a JSON value for a page."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    text = DIRECTION_MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+    text = laid_out(value, SHOWN_CHARS + 1)
+    is_cut = len(text) > SHOWN_CHARS
     shown = text[:SHOWN_CHARS]
     return Document(
         title=title,
         tokens=tokens_of(shown) if len(shown) <= COLOURED_CHARS else [("plain", shown)],
-        chars=len(text),
-        is_cut=len(text) > SHOWN_CHARS,
+        chars=_chars_of(value) if is_cut else len(text),
+        is_cut=is_cut,
         is_empty=value is None or value == {} or value == [],
     )
+
+
+def laid_out(value: Any, most: int | None = None) -> str:
+    """A JSON value as indented text, in which nothing turns the direction of what follows; no more of it than asked.
+
+    Laying out a megabyte takes longer than all else on a page.
+    """
+    if isinstance(value, str):
+        parts = [json.dumps(value, ensure_ascii=False)]
+    else:
+        parts, length = [], 0
+        for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+            parts.append(part)
+            length += len(part)
+            if most is not None and length >= most:
+                break
+    text = "".join(parts)[:most]
+    return DIRECTION_MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+def _chars_of(value: Any) -> int:
+    """How long a value is, without its indentation."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def tokens_of(text: str) -> list[tuple[str, str]]:

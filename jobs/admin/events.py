@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from jobs.admin.access.revealing import shown
 from jobs.admin.displays import link, moment
 from jobs.admin.documents import document
-from jobs.admin.filters import CreatedFilter, TenantFilter
+from jobs.admin.filters import CreatedFilter, TenantFilter, WorkflowFilter
+from jobs.admin.lists.criteria import by_choice, by_key
 from jobs.admin.records import RecordAdmin
-from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.searches import as_uuid, named_workflows
+from jobs.hygiene.masking import mask
 from jobs.models import Event
 
 LINES_MAX = 200
@@ -28,13 +34,28 @@ class Line:
     at: datetime
     type: str
     text: str
+    step: str = ""  # on the page of a workflow
 
 
-def story_of(latest_first: QuerySet[Event]) -> list[Line]:
-    """The last LINES_MAX lines that these events make, the oldest first."""
-    events = list(latest_first[:LINES_MAX])
-    lines = [Line(event.created_at, event.type, text) for event in reversed(events) for text in _texts(event)]
-    return lines[-LINES_MAX:]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What is known of a story up to now: its last lines, and the id of its last event."""
+
+    lines: list[Line]
+    last_id: int
+
+
+def story_of(latest_first: QuerySet[Event], *, steps: Mapping[UUID, str] | None = None) -> Story:
+    """The last LINES_MAX lines that these events make, the oldest first; `steps` names the jobs they are of."""
+    rows = latest_first.only("type", "data", "created_at", "job_id")
+    events = list(rows[:LINES_MAX])
+    names = steps or {}
+    lines = [
+        Line(event.created_at, event.type, text, names.get(event.job_id, "") if event.job_id else "")
+        for event in reversed(events)
+        for text in _texts(event)
+    ]
+    return Story(lines=lines[-LINES_MAX:], last_id=events[0].pk if events else 0)
 
 
 def _texts(event: Event) -> list[str]:
@@ -69,7 +90,7 @@ def _texts(event: Event) -> list[str]:
             return ["The session is complete."]
         case Event.Type.ERROR:
             return [f"The session has ended while {data.get('phase', '?')}: {data.get('error', '')}"]
-    return [str(data)]
+    return [str(mask(data, settings.MASKED_FIELDS))]
 
 
 def _why(data: dict[str, Any]) -> str:
@@ -80,7 +101,8 @@ def _why(data: dict[str, Any]) -> str:
 class EventAdmin(RecordAdmin):
     list_display = ["what", "text", "tenant_slug", "on_job", "on_workflow", "created"]
     list_display_links = ["what"]
-    list_filter = ["type", CreatedFilter, TenantFilter]
+    list_filter = [by_choice("type"), CreatedFilter, TenantFilter, by_key("job", field="job"), WorkflowFilter]
+    list_empty = "Progress, log lines and what operators do are told here."
     search_fields = ["id"]
     search_help_text = "Job or workflow"
     ordering = ["-id"]
@@ -103,7 +125,7 @@ class EventAdmin(RecordAdmin):
             return rows.filter(Q(job=key) | Q(workflow=key))
         if workflows := named_workflows(term):
             return rows.filter(workflow__in=workflows)
-        return newest(rows).filter(pk=int(term)) if term.isdecimal() and len(term) < 19 else rows.none()
+        return rows.filter(pk=int(term)) if term.isdecimal() and len(term) < 19 else rows.none()
 
     @admin.display(description="Event")
     def what(self, event: Event) -> str:
@@ -142,5 +164,5 @@ class EventAdmin(RecordAdmin):
         return {
             "heading": _texts(event)[0][:200] if _texts(event) else event.get_type_display(),
             "facts": [(name, value) for name, value in facts if value],
-            "documents": [document("Data", event.data)],
+            "documents": [document("Data", shown(request, event.data))],
         }

@@ -1,19 +1,23 @@
-"""The timeline on a workflow's page."""
+"""The timeline on the page of a workflow or a job: a waterfall, and the list of what happened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest
+from django.urls import reverse
 
-from jobs.admin.displays import span
+from jobs.admin.displays import page_url, span
+from jobs.admin.units.waterfall import waterfall_of
 from jobs.forensics.moments import Moment
 from jobs.forensics.phases import GAP_MIN, SPREAD
-from jobs.forensics.timeline import Forensics, forensics_of
-from jobs.models import Workflow
+from jobs.forensics.timeline import Forensics, forensics_of, forensics_of_job
+from jobs.models import Job, Workflow
 
+LINES_OPEN = 14  # a longer list is folded below the waterfall
 # Which types of moments ask for a permission of their own; `admin/` modules of upper floors add theirs.
 timeline_permissions: dict[str, str] = {}
 
@@ -81,25 +85,56 @@ PHASES = {
 }
 
 
-def timeline_of(request: HttpRequest, workflow: Workflow) -> dict[str, Any]:
-    """What templates/admin/parts/timeline.html shows to this account."""
+def timeline_of(request: HttpRequest, unit: Workflow | Job) -> dict[str, Any]:
+    """What templates/admin/parts/timeline.html shows to this account.
+
+    A step is shown in the waterfall of its workflow, and of the list what happened to it.
+    """
     hidden = {type_ for type_, right in timeline_permissions.items() if not request.user.has_perm(right)}
-    forensics = forensics_of(workflow, hidden=hidden)
+    step = unit if isinstance(unit, Job) and unit.workflow else None
+    if isinstance(unit, Job) and not unit.workflow:
+        forensics = forensics_of_job(unit, hidden=hidden)
+    else:
+        workflow = unit.workflow if isinstance(unit, Job) else unit
+        assert workflow
+        forensics = forensics_of(workflow, hidden=hidden)
+    lines = list(_lines(forensics, step.pk if step else None))
+    count = sum("moment" in line for line in lines)
     return {
-        "lines": list(_lines(forensics)),
-        "phases": _phases(forensics),
+        "waterfall": waterfall_of(
+            forensics,
+            url_of=_no_url if isinstance(unit, Job) and not step else _url_of_job,
+            highlighted=step.pk if step else None,
+        ),
+        "lines": lines,
+        "is_folded": count > LINES_OPEN,
+        "count": count,
+        "phases": [] if step else _phases(forensics),
         "left_out": [(what.replace("_", " "), count) for what, count in forensics.left_out.items()],
+        "of_workflow": step.workflow if step else None,
+        "workflow_url": page_url(step.workflow) if step and step.workflow else "",
     }
 
 
-def _lines(forensics: Forensics) -> Iterator[dict[str, Any]]:
+def _no_url(job_id: UUID) -> str:
+    return ""  # it is this very page
+
+
+def _url_of_job(job_id: UUID) -> str:
+    return reverse("admin:jobs_job_change", args=[job_id])
+
+
+def _lines(forensics: Forensics, only: UUID | None) -> Iterator[dict[str, Any]]:
+    """The moments in order, of one job where `only` names it, with the days they are of and the gaps between them."""
     awaited = {gap.end: gap.awaited for gap in forensics.gaps}
     latest: datetime = forensics.started_at
     day = None
     for moment in forensics.moments:
+        if only and moment.job_id != only:
+            continue
         took = _milliseconds(moment.duration_ms)
         begin = moment.at - took if moment.type in SPREAD and took else moment.at
-        if begin - latest >= GAP_MIN:
+        if begin - latest >= GAP_MIN and not only:
             yield {"gap": span(begin - latest), "awaited": awaited.get(begin, "")}
         if moment.at.date() != day:
             day = moment.at.date()

@@ -6,12 +6,16 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from jobs.admin.access.revealing import shown
 from jobs.admin.displays import badge, copyable, duration_of, link, moment, page_url, span
 from jobs.admin.documents import document
 from jobs.admin.evaluations import verdict_of
+from jobs.admin.events import story_of
 from jobs.admin.outputs import outputs
 from jobs.admin.sections import workflow_sections
 from jobs.admin.timelines import timeline_of
+from jobs.admin.units.live import live_stream
+from jobs.admin.units.traces import traced
 from jobs.models import Collection, Job, Workflow
 
 STEPS_MAX = 100  # as many as a workflow may have
@@ -19,15 +23,18 @@ STEPS_MAX = 100  # as many as a workflow may have
 
 def page_of(request: HttpRequest, workflow: Workflow) -> dict[str, Any]:
     """What templates/admin/jobs/workflow/change_form.html shows besides the verbs."""
-    steps = workflow.jobs.order_by("step_index").defer("payload", "original_payload", "ctx", "result")
+    rows = workflow.jobs.order_by("step_index").defer("payload", "original_payload", "ctx", "result")
+    steps = list(rows[:STEPS_MAX])
+    names = {job.pk: job.step_name or job.name for job in steps}
+    story = story_of(workflow.events.order_by("-id"), steps=names)
     documents = [
-        document("Request", workflow.miniapp_req),
-        document("Started with", workflow.data),
-        document("Outputs", workflow.outputs),
+        document("Request", shown(request, workflow.miniapp_req)),
+        document("Started with", shown(request, workflow.data)),
+        document("Outputs", shown(request, workflow.outputs)),
     ]
     more = [
-        document("Problem", workflow.problem_details),
-        document("Retried with", workflow.retry_execution_data),
+        document("Problem", shown(request, workflow.problem_details)),
+        document("Retried with", shown(request, workflow.retry_execution_data)),
     ]
     categories = [workflow.status_category] if workflow.status_category else []
     return {
@@ -35,10 +42,14 @@ def page_of(request: HttpRequest, workflow: Workflow) -> dict[str, Any]:
         "badges": [badge(word) for word in [workflow.status, *categories]],
         "facts": facts_of(workflow),
         "verdict": verdict_of(workflow),
-        "steps": [_step(job) for job in steps[:STEPS_MAX]],
-        "documents": documents + [extra for extra in more if not extra.is_empty],
+        "steps": [_step(request, job) for job in steps],
+        "error": shown(request, workflow.error),
+        "documents": documents,
+        "others": [each for each in more if not each.is_empty],
         "outputs": outputs(workflow.outputs),
         "timeline": timeline_of(request, workflow),
+        "story": story.lines,
+        "live": live_stream(workflow, story.last_id),
         "sections": [section(request, workflow) for section in workflow_sections],
     }
 
@@ -47,7 +58,7 @@ def facts_of(workflow: Workflow) -> list[tuple[str, Any]]:
     """What stands at the top of a workflow's page; what is not known is left out."""
     facts: list[tuple[str, Any]] = [
         ("Workflow", copyable(workflow.workflow_id)),
-        ("Trace", copyable(workflow.trace_id)),
+        ("Trace", traced(workflow.trace_id)),
         ("Tenant", link(workflow.tenant)),
         ("Kind", workflow.kind),
         ("Collection", _collection(workflow)),
@@ -81,12 +92,12 @@ def _collection(workflow: Workflow) -> Any:
     )
 
 
-def _step(job: Job) -> dict[str, Any]:
+def _step(request: HttpRequest, job: Job) -> dict[str, Any]:
     took = duration_of(job)
     return {
         "job": job,
         "url": page_url(job),
         "badge": badge(job.status),
         "took": span(took) if took is not None else "",
-        "error": job.error if job.status != Job.Status.COMPLETED else None,
+        "error": shown(request, job.error) if job.status != Job.Status.COMPLETED else None,
     }

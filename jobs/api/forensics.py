@@ -119,12 +119,11 @@ class WorkflowForensics(APIView):
     def get(self, request: Request, workflow_id: str) -> Response:
         """One timeline: request, steps, attempts, attestations, deliveries, the user's notice, the evaluation."""
         mine = Workflow.objects.of_tenant(key_of(request).tenant)
-        forensics = forensics_of(get_object_or_404(mine, workflow_id=workflow_id))
-        return Response(ForensicsSerializer(_body_of(forensics)).data)
+        workflow = get_object_or_404(mine, workflow_id=workflow_id)
+        return Response(ForensicsSerializer(_body_of(workflow, forensics_of(workflow))).data)
 
 
-def _body_of(forensics: Forensics) -> dict[str, Any]:
-    workflow = forensics.workflow
+def _body_of(workflow: Workflow, forensics: Forensics) -> dict[str, Any]:
     return {
         "workflow_id": workflow.workflow_id,
         "status": workflow.status,

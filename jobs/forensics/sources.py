@@ -1,4 +1,4 @@
-"""What the ground floor tells of a workflow's timeline: the request, the steps, who did what, and the evaluation."""
+"""What the ground floor tells of a timeline: the request, the steps, who did what, and the evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Q, Window
+from django.db import connection
+from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 
@@ -54,18 +55,47 @@ def tell_of_workflow(workflow: Workflow) -> Iterator[Moment]:
             attempt=workflow.attempt,
             data={name: retry.get(name) for name in ("by", "reason", "kept_steps", "rerun_steps")},
         )
-    if workflow.evaluated_at:
-        problem = f": {workflow.problem_type}" if workflow.problem_type else ""
-        yield Moment(
-            at=workflow.evaluated_at,
-            type="evaluated",
-            title=f"The evaluator found it {workflow.status_category}{problem}.",
-            data={
-                "status_category": workflow.status_category,
-                "problem_type": workflow.problem_type,
-                "problem_details": workflow.problem_details,
-            },
-        )
+    yield from _verdict(workflow)
+
+
+def tell_of_job(job: Job) -> Iterator[Moment]:
+    """A job outside workflows: the request, its last attempt, what it waits for, and the verdict."""
+    who = job.actor_id or "Somebody"
+    names = ("actor_id", "request_id", "trace_id", "priority", "singleton_key")
+    yield Moment(
+        at=job.created_at,
+        type="requested",
+        title=f"{who} asked for it.",
+        data={name: getattr(job, name) for name in names},
+    )
+    yield from _of_step(job, job.created_at)
+    if job.status in (Job.Status.RUNNING, Job.Status.QUEUED):
+        yield _waiting_for(job, _asked_at())
+    yield from _verdict(job)
+
+
+def _verdict(unit: Workflow | Job) -> Iterator[Moment]:
+    if not unit.evaluated_at:
+        return
+    problem = f": {unit.problem_type}" if unit.problem_type else ""
+    yield Moment(
+        at=unit.evaluated_at,
+        type="evaluated",
+        title=f"The evaluator found it {unit.status_category}{problem}.",
+        data={
+            "status_category": unit.status_category,
+            "problem_type": unit.problem_type,
+            "problem_details": unit.problem_details,
+        },
+    )
+
+
+def _asked_at() -> datetime:
+    """The database's clock, by which everything is timed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
 
 
 def _request(workflow: Workflow) -> Moment:
@@ -124,7 +154,8 @@ def tell_of_steps(workflow: Workflow) -> Iterator[Moment]:
         before = step
     live = next((step for step in steps if step.status in (Job.Status.RUNNING, Job.Status.QUEUED)), None)
     if live and workflow.status == Workflow.Status.RUNNING:
-        yield _waiting_for(live)
+        asked_at: datetime = live.asked_at  # type: ignore[attr-defined]  # annotated
+        yield _waiting_for(live, asked_at)
     elif workflow.ended_at:
         yield from _waiting_for_word(workflow, steps)
 
@@ -202,8 +233,7 @@ def _retried_after(completed_at: datetime, workflow: Workflow) -> datetime | Non
     return retried_at if failed_at and retried_at and failed_at < completed_at < retried_at else None
 
 
-def _waiting_for(step: Job) -> Moment:
-    asked_at: datetime = step.asked_at  # type: ignore[attr-defined]  # annotated
+def _waiting_for(step: Job, asked_at: datetime) -> Moment:
     return Moment(
         at=asked_at,
         type="waiting",
@@ -266,6 +296,15 @@ def tell_of_events(workflow: Workflow) -> Iterable[Moment]:
 
     What a session's stream says is told by its steps, its end and its transactions.
     """
+    return _of_events(Event.objects.filter(workflow=workflow), its_job="the step")
+
+
+def tell_of_events_of_job(job: Job) -> Iterable[Moment]:
+    """Who asked what of a job outside workflows."""
+    return _of_events(Event.objects.filter(job=job), its_job="the job")
+
+
+def _of_events(events: QuerySet[Event], *, its_job: str) -> Iterator[Moment]:
     told_elsewhere = (
         Event.Type.LOG,
         Event.Type.PROGRESS,
@@ -275,8 +314,7 @@ def tell_of_events(workflow: Workflow) -> Iterable[Moment]:
         Event.Type.ERROR,
     )
     found = (
-        Event.objects.filter(workflow=workflow)
-        .exclude(type__in=told_elsewhere)
+        events.exclude(type__in=told_elsewhere)
         .annotate(
             in_all=Window(Count("*")),
             is_edited=Q(data__has_key="after"),
@@ -290,26 +328,25 @@ def tell_of_events(workflow: Workflow) -> Iterable[Moment]:
     rows = list(found[:SOURCE_ROWS_MAX])
     if rows and rows[0]["in_all"] > len(rows):
         yield left_out("events", rows[0]["in_all"] - len(rows))
-    yield from (_of_event(row) for row in reversed(rows))
+    yield from (_of_event(row, its_job) for row in reversed(rows))
 
 
-def _of_event(row: dict[str, Any]) -> Moment:
+def _of_event(row: dict[str, Any], its_job: str) -> Moment:
     data = {name: bounded(row[f"its_{name}"]) for name in EVENT_DATA if row[f"its_{name}"] not in (None, "")}
     if row["is_edited"]:
         data["is_edited"] = True
     return Moment(
         at=row["created_at"],
         type=row["type"],
-        title=_title_of(row["type"], data, is_of_job=row["job_id"] is not None),
+        title=_title_of(row["type"], data, its_job if row["job_id"] else "the workflow"),
         job_id=row["job_id"],
         data=data,
     )
 
 
-def _title_of(type_: str, data: dict[str, Any], *, is_of_job: bool) -> str:
+def _title_of(type_: str, data: dict[str, Any], it: str) -> str:
     by = short(data.get("by", "Somebody"), TITLE_TEXT_MAX)
     reason = f": {short(str(data['reason']).rstrip('.'), TITLE_TEXT_MAX)}" if data.get("reason") else ""
-    it = "the step" if is_of_job else "the workflow"
     match type_:
         case Event.Type.CANCEL_REQUESTED:
             return f"{by} asked {it} to stop{reason}."

@@ -1,4 +1,4 @@
-"""One timeline of a workflow, from its user's request to its evaluation.
+"""One timeline of a workflow, or of a job outside workflows, from the request to the evaluation.
 
 Each floor knows some of what happened and registers a source of it; what they tell is put into one order here.
 """
@@ -14,10 +14,10 @@ from uuid import UUID
 
 from django.db import connection
 
-from jobs.forensics.moments import LEFT_OUT, Moment, millis, step_ended
-from jobs.forensics.phases import Gap, find_gaps, find_spans, find_told_at, sum_up, with_waits
+from jobs.forensics.moments import LEFT_OUT, Moment, millis, run_ended, step_ended
+from jobs.forensics.phases import Gap, Span, find_gaps, find_spans, find_told_at, sum_up, with_waits
 from jobs.forensics.sources import is_told
-from jobs.models import Workflow
+from jobs.models import Job, Workflow
 from jobs.statements import batch, run
 
 MOMENTS_MAX = 1_000
@@ -64,11 +64,14 @@ _STEP_RANK = {type_: rank for rank, type_ in enumerate(CAUSES_OF_STEPS)}
 _LATER_RANK = {type_: rank for rank, type_ in enumerate(CAUSES_AFTER_STEPS)}
 # What two floors may tell of: the row of a job knows its last attempt alone, and its attestations are deleted in time.
 _TOLD_TWICE = ("attempt_started", "attempt_ended", "run_ended")
+_ENDS_OF_JOB = ("attempt_ended", "step_ended")
 _SAME = timedelta(seconds=1)
 
 
 TimelineSource = Callable[[Workflow], Iterable[Moment]]
+JobTimelineSource = Callable[[Job], Iterable[Moment]]
 sources: list[TimelineSource] = []
+job_sources: list[JobTimelineSource] = []
 
 
 def timeline_source(function: TimelineSource) -> TimelineSource:
@@ -81,11 +84,18 @@ def timeline_source(function: TimelineSource) -> TimelineSource:
     return function
 
 
+def job_timeline_source(function: JobTimelineSource) -> JobTimelineSource:
+    """Register a source that tells of jobs outside workflows, by the same rules."""
+    if function not in job_sources:
+        job_sources.append(function)
+    return function
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forensics:
-    """What happened to a workflow, in order, and where the time went."""
+    """What happened to a workflow or job, in order, and where the time went."""
 
-    workflow: Workflow
+    unit: Workflow | Job
     asked_at: datetime
     moments: Sequence[Moment]
     durations: dict[str, int]  # milliseconds by phase
@@ -94,11 +104,11 @@ class Forensics:
 
     @property
     def started_at(self) -> datetime:
-        return self.workflow.created_at
+        return self.unit.created_at
 
     @property
     def ended_at(self) -> datetime | None:
-        return self.workflow.ended_at
+        return self.unit.ended_at
 
     @property
     def duration_ms(self) -> int:
@@ -113,9 +123,8 @@ def forensics_of(workflow: Workflow, *, hidden: Collection[str] = ()) -> Forensi
     does not grow with what happened.
     """
     told = [moment for source in sources for moment in source(workflow)]
-    known = _each_once([moment for moment in told if moment.type != LEFT_OUT])
-    missing = _missing(told, known)
-    ordered = with_waits(_in_order(_with_steps(known + _sums(workflow, known))))
+    of_events = {"workflow": workflow.pk}
+    ordered, missing = _put_together(told, lambda starts: run("sum_events", {**of_events, "starts": starts}))
     now = _now()  # after all that has been read
     # Where the time went is the same for all who look at it.
     spans = find_spans(
@@ -125,11 +134,63 @@ def forensics_of(workflow: Workflow, *, hidden: Collection[str] = ()) -> Forensi
         has_ended=workflow.ended_at is not None,
         told_until=_told_until(workflow, ordered, now),
     )
+    return _forensics(workflow, ordered, spans, missing, now, hidden)
+
+
+def forensics_of_job(job: Job, *, hidden: Collection[str] = ()) -> Forensics:
+    """The same of a job outside workflows: of itself it is the only step."""
+    told = [moment for source in job_sources for moment in source(job)]
+    of_events = {"job": job.pk}
+    ordered, missing = _put_together(
+        told, lambda starts: run("sum_job_events", {**of_events, "starts": starts})
+    )
+    now = _now()
+    spans = find_spans(
+        _with_runs(job, ordered),
+        since=job.created_at,
+        now=now,
+        has_ended=job.is_final,
+        told_until=None,
+    )
+    return _forensics(job, ordered, spans, missing, now, hidden)
+
+
+def _with_runs(job: Job, moments: Sequence[Moment]) -> list[Moment]:
+    """The moments with the ends of what would be runs of a workflow: before each retry, and at the end of the job."""
+    answer: list[Moment] = []
+    for moment in moments:
+        if moment.type == "retried":
+            end = next((each.at for each in reversed(answer) if each.type in _ENDS_OF_JOB), moment.at)
+            answer.append(run_ended(1, end, Job.Status.FAILED, None))
+            answer.sort(key=lambda each: each.at)
+        answer.append(moment)
+    if job.ended_at:
+        answer.append(run_ended(1, job.ended_at, job.status, None))
+    return sorted(answer, key=lambda each: each.at)
+
+
+def _put_together(
+    told: Sequence[Moment], sum_up_events: Callable[[Any], list[Any]]
+) -> tuple[list[Moment], Counter[str]]:
+    """What the sources tell, each once and in order, with the sums of logs; and how many of what they left out."""
+    known = _each_once([moment for moment in told if moment.type != LEFT_OUT])
+    missing = _missing(told, known)
+    return with_waits(_in_order(_with_steps(known + _sums(known, sum_up_events)))), missing
+
+
+def _forensics(
+    unit: Workflow | Job,
+    ordered: Sequence[Moment],
+    spans: Sequence[Span],
+    missing: Counter[str],
+    now: datetime,
+    hidden: Collection[str],
+) -> Forensics:
     seen = [moment for moment in ordered if moment.type not in hidden]
     shown = _bounded(seen)
     missing["moments"] += len(seen) - len(shown)
     return Forensics(
-        workflow=workflow,
+        unit=unit,
         asked_at=now,
         moments=shown,
         durations=sum_up(spans),
@@ -209,24 +270,20 @@ def _unknown_attempts(moments: Iterable[Moment]) -> int:
     return sum(max(attempts) - len(attempts) for attempts in known.values())
 
 
-def _sums(workflow: Workflow, moments: Iterable[Moment]) -> list[Moment]:
+def _sums(moments: Iterable[Moment], sum_up_events: Callable[[Any], list[Any]]) -> list[Moment]:
     """A moment per job and attempt for its log, and one for its progress, at the time of the last line."""
     starts: dict[UUID, dict[int, datetime]] = {}
     for moment in moments:
         if moment.type == "attempt_started" and moment.job_id and moment.attempt:
             starts.setdefault(moment.job_id, {})[moment.attempt] = moment.at
     attempts = {job_id: sorted(known) for job_id, known in starts.items()}
-    rows = run(
-        "sum_events",
-        {
-            "workflow": workflow.pk,
-            "starts": batch(
-                [
-                    {"job_id": job_id, "starts": [known[number].isoformat() for number in sorted(known)]}
-                    for job_id, known in starts.items()
-                ]
-            ),
-        },
+    rows = sum_up_events(
+        batch(
+            [
+                {"job_id": job_id, "starts": [known[number].isoformat() for number in sorted(known)]}
+                for job_id, known in starts.items()
+            ]
+        )
     )
     return [_sum_of(row, attempts.get(row.job_id, [])) for row in rows]
 

@@ -1,0 +1,1 @@
+"""What the pages of jobs and workflows are made of."""

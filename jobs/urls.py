@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from jobs.api import artifacts, collections, forensics, health, jobs, streams, workers, workflows
 from jobs.api.fields import WORKFLOW_ID
@@ -27,7 +27,7 @@ urlpatterns = [
     api("healthz", health.healthz),
     api("readyz", health.readyz),
     api("api/schema", SpectacularAPIView.as_view(), "schema"),
-    api("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    api("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
     api("api/jobs", jobs.JobList.as_view(), "jobs"),
     api("api/jobs/bulk", jobs.BulkJobs.as_view(), "bulk"),
     api("api/jobs/complete", workers.CompleteMany.as_view()),

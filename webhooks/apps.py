@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 from jobs.queue.companions import companion
 from jobs.schedules import Recurring, add_schedules
@@ -15,6 +16,16 @@ SCHEDULES = [
     Recurring(name="match-receipts", kind="webhooks.match_receipts", minutes=1),
 ]
 
+# What the roles at the monitor may do, as jobs/admin/access/roles.py has it. Whoever may add an endpoint is shown its
+# secret, and so decides where messages go; pausing, testing and recovering is an operator's.
+RIGHTS = {
+    "webhooks.Endpoint": ("view", "change", "add delete"),
+    "webhooks.Delivery": ("view", "change", ""),
+    "webhooks.Message": ("view", "", ""),
+    "webhooks.Receipt": ("view", "", ""),
+    "webhooks.Sender": ("view", "", "add change"),
+}
+
 
 class WebhooksConfig(AppConfig):
     name = "webhooks"
@@ -22,16 +33,19 @@ class WebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         from attestations.signals import submissions_ended
+        from jobs.admin.access.roles import add_rights, keep_roles
+        from jobs.demo.seeding.batches import seed_beginning, seed_part
         from jobs.evaluator.alerts import alert_listener
         from jobs.evaluator.rules import rule
-        from jobs.forensics.timeline import timeline_source
+        from jobs.forensics.timeline import job_timeline_source, timeline_source
         from jobs.hygiene.cleaning import add_stores
         from jobs.hygiene.retention import add_retentions
         from jobs.tenancy.resealing import add_sealed
         from webhooks.cleaning import STORES
         from webhooks.evaluation import find_untold
-        from webhooks.forensics import tell_of_messages, tell_of_receipts
+        from webhooks.forensics import tell_of_messages, tell_of_messages_of_job, tell_of_receipts
         from webhooks.models import Endpoint, EndpointSecret, SenderSecret
+        from webhooks.seeding import make_endpoints, tell_batch
         from webhooks.sending.claim import QUEUE
         from webhooks.sending.loop import send_deliveries
         from webhooks.services.problems import tell_of_problems
@@ -40,6 +54,8 @@ class WebhooksConfig(AppConfig):
 
         companion(QUEUE)(send_deliveries)
         add_schedules(SCHEDULES)
+        add_rights(RIGHTS)
+        post_migrate.connect(keep_roles, sender=self)
         add_retentions(RETENTIONS)
         add_stores(STORES)
         add_sealed([(EndpointSecret, "sealed"), (SenderSecret, "sealed"), (Endpoint, "sealed_headers")])
@@ -48,7 +64,10 @@ class WebhooksConfig(AppConfig):
         submissions_ended.connect(tell_of_submissions, dispatch_uid="webhooks")
         alert_listener(tell_of_problems)
         timeline_source(tell_of_messages)
+        job_timeline_source(tell_of_messages_of_job)
         timeline_source(tell_of_receipts)
+        seed_beginning(make_endpoints)
+        seed_part(tell_batch)
 
 
 def on_work_finished(

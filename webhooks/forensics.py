@@ -1,4 +1,4 @@
-"""What webhooks tell of a workflow's timeline: what was told to whom, how that fared, and who called.
+"""What webhooks tell of a timeline: what was told to whom, how that fared, and who called.
 
 A tenant reads it, and so it names what the API of deliveries shows, and of an endpoint no more than its host.
 """
@@ -16,7 +16,7 @@ from django.db.models import Count, Q, QuerySet, Window
 from django.utils import timezone
 
 from jobs.forensics.moments import SOURCE_ROWS_MAX, Moment, left_out, short
-from jobs.models import Workflow
+from jobs.models import Job, Workflow
 from webhooks.models import Attempt, Delivery, Message, Receipt
 from webhooks.models.messages import webhook_id_of
 from webhooks.services.explanations import explain, is_sending_paused
@@ -34,7 +34,16 @@ RECEIPT_TYPES = ("receipt",)
 
 def tell_of_messages(workflow: Workflow) -> Iterator[Moment]:
     """Each message of the workflow and its jobs, every attempt to deliver it, and what is still on its way."""
-    messages = _latest(Message.objects.filter(workflow=workflow).defer("body"))
+    return _of_messages(Message.objects.filter(workflow=workflow))
+
+
+def tell_of_messages_of_job(job: Job) -> Iterator[Moment]:
+    """The same of a job outside workflows."""
+    return _of_messages(Message.objects.filter(job=job))
+
+
+def _of_messages(told: QuerySet[Message]) -> Iterator[Moment]:
+    messages = _latest(told.defer("body"))
     yield from _more("messages", messages)
     deliveries = _latest(
         Delivery.objects.filter(message__in=[message.pk for message in messages])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -55,6 +56,7 @@ BADGES = {
     "applied": ("good", "done_all"),
     "ignored": ("idle", "do_not_disturb_on"),
     "refused": ("bad", "gpp_bad"),
+    "done": ("good", "check"),
     "current": ("good", "key"),
     "expiring": ("warn", "timer"),
     "awaiting review": ("warn", "rate_review"),
@@ -68,10 +70,19 @@ BADGES = {
     "mined": ("good", "check_circle"),
     "reverted": ("bad", "undo"),
     "dropped": ("off", "layers_clear"),
+    "aborted": ("off", "stop_circle"),
+    "aborting": ("warn", "pause_circle"),
+    "oldest due": ("soon", "hourglass_top"),
+    "failure rate": ("idle", "percent"),
+    "p95 wait": ("idle", "hourglass_empty"),
+    "p95 run": ("idle", "timer"),
+    "unserved": ("bad", "person_off"),
+    "late": ("warn", "schedule"),
 }
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
+@functools.lru_cache(maxsize=1_000)  # a list shows the same few words over and over
 def badge(word: str) -> SafeString:
     """A status as a coloured word with an icon: never colour alone."""
     tone, icon = BADGES.get(word, ("idle", "help"))

@@ -21,6 +21,7 @@ from jobs.models import EvaluationRun, Job, StatusCategory, Workflow
 
 @admin.register(EvaluationRun)
 class EvaluationRunAdmin(RecordAdmin):
+    tenant_path = ""
     list_display = ["what", "started", "took", "evaluated", "complete", "filed", "incomplete", "waiting"]
     list_display_links = ["what"]
     search_fields = ["id"]
@@ -81,7 +82,7 @@ class EvaluationRunAdmin(RecordAdmin):
 
 def _problem_row(problem: str, count: int) -> dict[str, Any]:
     """A problem type with where its units are listed."""
-    asked = urlencode({"problem_type__exact": problem})
+    asked = urlencode({"problem_type": problem})
     return {
         "name": problem.replace("_", " "),
         "count": f"{count:,}",

@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.postgres.expressions import ArraySubquery
-from django.core.exceptions import ValidationError
-from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.db.models import Max, Min, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from config.admin import monitor_page
+from jobs.admin.access.scoping import ScopedAdmin
 from jobs.admin.displays import anchor, badge, moment, noted, page_url, span, titled
+from jobs.admin.queue_page import figures
 from jobs.api.fields import NAME
-from jobs.models import Job, Queue, Tenant
+from jobs.models import Job, Queue, QueueGauge
+from jobs.queue.outcomes import UNSTORABLE
+from jobs.services.audit import Actor, record_audit
 from jobs.services.queues import limit_queue, pause_queue, resume_queue
 
-LOOKED_AT_MAX = 1_000  # queued jobs of each queue
+EVERY_SECONDS = 5
+REASON_MAX = 1_000
 
 
 class QueueForm(forms.ModelForm):  # type: ignore[type-arg]
+    reason = forms.CharField(
+        required=False,
+        max_length=REASON_MAX,
+        help_text="Why: kept in the audit log.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+
     class Meta:
         model = Queue
         fields = ["name", "max_running"]
@@ -51,9 +63,10 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Queue)
-class QueueAdmin(ModelAdmin):  # type: ignore[misc]
+class QueueAdmin(ScopedAdmin):
+    tenant_path = ""
     form = QueueForm
-    list_display = ["what", "state", "limit", "running", "due", "oldest_due"]
+    list_display = ["what", "state", "limit", "running", "due", "oldest_due", "later", "as_of"]
     list_display_links = ["what"]
     search_fields = ["name__icontains"]
     search_help_text = "Name"
@@ -63,10 +76,12 @@ class QueueAdmin(ModelAdmin):  # type: ignore[misc]
     actions = ["pause_queues", "resume_queues"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return with_work(super().get_queryset(request))
+        return with_gauges(super().get_queryset(request))
 
     def get_fields(self, request: HttpRequest, obj: Queue | None = None) -> list[str]:
-        return ["max_running"] if obj else ["name", "max_running"]
+        if obj is None:
+            return ["name", "max_running", "reason"]
+        return ["max_running", "reason"] if self.has_change_permission(request, obj) else ["max_running"]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         # Records are deleted from their pages, where it shows which of them may be.
@@ -85,10 +100,20 @@ class QueueAdmin(ModelAdmin):  # type: ignore[misc]
             obj.is_remote = True
             super().save_model(request, obj, form, change)
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        # There is nothing related; what a form without a change says is no limit anew.
+        queue: Queue = form.instance
+        by, reason, limit = Actor.of_request(request), form.cleaned_data["reason"], queue.max_running
+        if not change:
+            record_audit(by, "add", queue, after={"name": queue.name, "max_running": limit}, reason=reason)
+        elif "max_running" in form.changed_data:
+            before = {"max_running": form.initial.get("max_running")}
+            record_audit(by, "limit", queue, before=before, after={"max_running": limit}, reason=reason)
+
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> Any:
-        if add or not form.has_changed():
+        if add or "max_running" not in form.changed_data:
             return super().construct_change_message(request, form, formsets, add)
         limit = form.cleaned_data["max_running"]
         return f"Limited to {limit}." if limit else "Limit taken off."
@@ -105,47 +130,70 @@ class QueueAdmin(ModelAdmin):  # type: ignore[misc]
     def limit(self, queue: Queue) -> int | None:
         return queue.max_running
 
-    @admin.display(description="Running")
+    @admin.display(description="Running", ordering="running_count")
     def running(self, queue: Any) -> str:
-        return f"{queue.running_count:,}"
+        return _figure(queue.running_count)
 
-    @admin.display(description="Due now")
+    @admin.display(description="Due now", ordering="due_count")
     def due(self, queue: Any) -> str:
-        return backlog_of(queue).text
+        return _figure(queue.due_count)
 
-    @admin.display(description="Oldest due", empty_value="–")
+    @admin.display(description="Oldest due", empty_value="–", ordering="oldest_due_at")
     def oldest_due(self, queue: Any) -> SafeString | None:
-        return _oldest(backlog_of(queue))
+        return moment(queue.oldest_due_at)
+
+    @admin.display(description="Later")
+    def later(self, queue: Any) -> str:
+        return _figure(queue.later_count)
+
+    @admin.display(description="As of", empty_value="–")
+    def as_of(self, queue: Any) -> SafeString | None:
+        return moment(queue.sampled_at)
 
     @admin.action(permissions=["change"], description="Pause selected queues")
     def pause_queues(self, request: HttpRequest, queryset: QuerySet[Queue]) -> HttpResponse | None:
         by = request.user.get_username()
         told = ("paused: what runs goes on, nothing more starts.", "paused before.")
-        return self.act(request, queryset, lambda queue: pause_queue(queue, by=by), "Paused.", told)
+        return self.act(request, queryset, lambda queue: pause_queue(queue, by=by), "pause", told)
 
     @admin.action(permissions=["change"], description="Resume selected queues")
     def resume_queues(self, request: HttpRequest, queryset: QuerySet[Queue]) -> HttpResponse | None:
-        return self.act(request, queryset, resume_queue, "Resumed.", ("resumed.", "not paused."))
+        return self.act(request, queryset, resume_queue, "resume", ("resumed.", "not paused."))
 
     def act(
         self,
         request: HttpRequest,
         queryset: QuerySet[Queue],
         verb: Callable[[Queue], bool],
-        logged: str,
+        action: str,
         told: tuple[str, str],
     ) -> HttpResponse | None:
         """Do it queue by queue and tell how many were done and how many refused."""
         queues = list(queryset)
-        done = [queue for queue in queues if verb(queue)]
-        for queue in done:
-            self.log_change(request, queue, logged)
+        done = [queue for queue in queues if self.act_on(request, queue, verb, action)]
         outcome, refusal = told
         if done:
             self.message_user(request, f"{_queues(len(done))} {outcome}", messages.SUCCESS)
         if refused := len(queues) - len(done):
             self.message_user(request, f"{_queues(refused)} refused: {refusal}", messages.WARNING)
-        return HttpResponseRedirect(page_url(queues[0])) if queues and "from_page" in request.POST else None
+        return _back(request, queues)
+
+    def act_on(self, request: HttpRequest, queue: Queue, verb: Callable[[Queue], bool], action: str) -> bool:
+        """Do it and note it; False where the queue was like that already."""
+        before = _pause_of(queue)
+        with transaction.atomic():
+            if not verb(queue):
+                return False
+            record_audit(
+                Actor.of_request(request),
+                action,
+                queue,
+                before=before,
+                after=_pause_of(queue),
+                reason=UNSTORABLE.sub("\ufffd", request.POST.get("reason", "")[:REASON_MAX]),
+            )
+            self.log_change(request, queue, "Paused." if queue.is_paused else "Resumed.")
+        return True
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
@@ -158,71 +206,65 @@ class QueueAdmin(ModelAdmin):  # type: ignore[misc]
 
     def page(self, request: HttpRequest, queue: Any) -> dict[str, Any]:
         """What the template of the record's page shows besides the form."""
-        may_see_jobs = self.admin_site.get_model_admin(Job).has_view_or_change_permission(request)
-        backlog = backlog_of(queue)
-        limit = f"of at most {queue.max_running:,}" if queue.max_running else "without limit"
-        running, due = f"{queue.running_count:,} {limit}", backlog.text
-        facts = [
-            ("Side", side_of(queue)),
-            ("Running", anchor(jobs_url(queue, Job.Status.RUNNING), running) if may_see_jobs else running),
-            ("Due now", anchor(jobs_url(queue, Job.Status.QUEUED), due) if may_see_jobs else due),
-            ("Oldest due", _oldest(backlog)),
-            ("Paused", moment(queue.paused_at)),
-            ("Paused by", queue.paused_by),
-            ("Added", moment(queue.created_at)),
-        ]
         return {
-            "badges": [badge(state_of(queue))],
-            "facts": [(name, value) for name, value in facts if value],
+            **live_part(request, queue),
+            "live_url": reverse("admin:queue_figures", args=[queue.pk]),
+            "live_every": EVERY_SECONDS,
             "may_act": self.has_change_permission(request, queue),
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What is due in a queue, as far as was looked: of more than LOOKED_AT_MAX queued jobs at some only."""
-
-    due: int
-    oldest: datetime | None
-    is_partial: bool
-
-    @property
-    def text(self) -> str:
-        return f"{self.due:,}+" if self.is_partial else f"{self.due:,}"
+@monitor_page("queues/<int:key>/figures/", name="queue_figures")
+def queue_figures(request: HttpRequest, key: int) -> HttpResponse:
+    """The part of a queue's page that changes by itself."""
+    model_admin = admin.site.get_model_admin(Queue)
+    if not model_admin.has_view_or_change_permission(request):
+        raise PermissionDenied
+    queue = get_object_or_404(model_admin.get_queryset(request), pk=key)
+    return HttpResponse(render_to_string("admin/jobs/queue/figures.html", live_part(request, queue), request))
 
 
-def with_work(queues: QuerySet[Queue]) -> QuerySet[Any]:
-    """Add to each queue how many of its jobs run, and when those queued are due (LOOKED_AT_MAX + 1 at most)."""
-    queued = Job.objects.filter(status=Job.Status.QUEUED).order_by()
-    in_house = queued.filter(service_required="", queue=OuterRef("name"))
-    # By the tenants' keys, which the index for remote jobs begins with.
-    remote = queued.exclude(service_required="").filter(
-        tenant__in=Tenant.objects.values("pk"), service_required=OuterRef("name")
-    )
+def live_part(request: HttpRequest, queue: Any) -> dict[str, Any]:
+    """What templates/admin/jobs/queue/figures.html shows."""
+    may_see_jobs = admin.site.get_model_admin(Job).has_view_or_change_permission(request)
+    shown = figures(request, queue)
+    limit = f"of at most {queue.max_running:,}" if queue.max_running else "without limit"
+    running, due = f"{_figure(queue.running_count)} {limit}", _figure(queue.due_count)
+    facts = [
+        ("Side", side_of(queue)),
+        ("Running", anchor(jobs_url(queue, Job.Status.RUNNING), running) if may_see_jobs else running),
+        ("Due now", anchor(jobs_url(queue, Job.Status.QUEUED), due) if may_see_jobs else due),
+        ("Oldest due", moment(queue.oldest_due_at)),
+        ("Queued for later", _figure(queue.later_count)),
+        ("As of", moment(queue.sampled_at)),
+        ("Runs longest, since", shown["oldest_lease"]),
+        ("Paused", moment(queue.paused_at)),
+        ("Paused by", queue.paused_by),
+        ("Added", moment(queue.created_at)),
+    ]
+    return {
+        **shown,
+        "queue": queue,
+        "badges": [badge(state_of(queue))],
+        "facts": [(name, value) for name, value in facts if value],
+    }
+
+
+def with_gauges(queues: QuerySet[Queue]) -> QuerySet[Any]:
+    """Add to each queue what it had to do when a cluster last looked; None where none has yet."""
+    gauges = QueueGauge.objects.filter(name=OuterRef("name"), is_remote=OuterRef("is_remote")).order_by()
+
+    def summed(aggregate: Any) -> Subquery:
+        return Subquery(gauges.values("name").annotate(figure=aggregate).values("figure"))
+
     return queues.annotate(
-        running_count=Case(
-            When(is_remote=True, then=_counted_running(service_required=OuterRef("name"))),
-            default=_counted_running(service_required="", queue=OuterRef("name")),
-        ),
-        queued_for=Case(
-            When(is_remote=True, then=ArraySubquery(remote.values("run_at")[: LOOKED_AT_MAX + 1])),
-            default=ArraySubquery(in_house.values("run_at")[: LOOKED_AT_MAX + 1]),
-        ),
+        running_count=summed(Sum("running_count")),
+        due_count=summed(Sum("due_count")),
+        later_count=summed(Sum("later_count")),
+        oldest_due_at=summed(Min("oldest_due_at")),
+        sampled_at=summed(Max("sampled_at")),
     )
-
-
-def _counted_running(**where: Any) -> Coalesce:
-    # Not capped: no more run than there are workers for, and a limit is read against the exact number.
-    running = Job.objects.filter(status=Job.Status.RUNNING, **where).order_by()
-    return Coalesce(Subquery(running.values("status").annotate(count=Count("pk")).values("count")), Value(0))
-
-
-def backlog_of(queue: Any) -> Backlog:
-    """Read off what with_work() has added."""
-    now = timezone.now()
-    due = [at for at in queue.queued_for[:LOOKED_AT_MAX] if at <= now]
-    return Backlog(len(due), min(due, default=None), len(queue.queued_for) > LOOKED_AT_MAX)
 
 
 def state_of(queue: Queue) -> str:
@@ -246,9 +288,21 @@ def _paused_for(queue: Queue) -> str:
     return f"for {span(timezone.now() - queue.paused_at)}{by}"
 
 
-def _oldest(backlog: Backlog) -> SafeString | None:
-    at = moment(backlog.oldest)
-    return noted(at, "or earlier") if at and backlog.is_partial else at
+def _pause_of(queue: Queue) -> dict[str, Any]:
+    """What a pause changes, as the audit log keeps it."""
+    return {"is_paused": queue.is_paused, "paused_by": queue.paused_by}
+
+
+def _back(request: HttpRequest, queues: list[Queue]) -> HttpResponse | None:
+    """To where the button was; None leads to the list."""
+    if "from_overview" in request.POST:
+        window = urlencode({"window": request.POST["from_overview"]})
+        return HttpResponseRedirect(f"{reverse('admin:index')}?{window}")
+    return HttpResponseRedirect(page_url(queues[0])) if queues and "from_page" in request.POST else None
+
+
+def _figure(count: int | None) -> str:
+    return "0" if count is None else f"{count:,}"
 
 
 def _queues(count: int) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from jobs.admin.displays import badge, moment, span, titled
-from jobs.admin.filters import CreatedFilter, TenantFilter
-from jobs.admin.searches import as_uuid, named_workflows, newest
+from jobs.admin.lists.jobs import WORKFLOW_FILTERS, find_workflows
+from jobs.admin.lists.scans import Scan
 from jobs.admin.sections import workflow_verbs
 from jobs.admin.verbs import Verb, VerbAdmin
 from jobs.admin.workflow_page import page_of
@@ -20,6 +20,7 @@ from jobs.services.workflows import cancel_workflow, retry_workflow
 
 RETRY = Verb(
     action="retry_workflows",
+    word="retry",
     title="Retry",
     icon="replay",
     question="Of each only what failed runs, for one attempt more; what has completed keeps its results, and what "
@@ -30,6 +31,7 @@ RETRY = Verb(
 )
 CANCEL = Verb(
     action="cancel_workflows",
+    word="cancel",
     title="Cancel",
     icon="cancel",
     question="Steps that have not begun end at once; a running one is asked to stop, and its workflow ends with it. "
@@ -43,17 +45,12 @@ CANCEL = Verb(
 
 @admin.register(Workflow)
 class WorkflowAdmin(VerbAdmin):
+    audited_fields = ("status", "attempt", "notification_status")
     list_display = ["what", "state", "tenant_slug", "user", "steps", "told", "created", "took", "problem"]
     list_display_links = ["what"]
-    list_filter = [
-        "status",
-        CreatedFilter,
-        "kind",
-        TenantFilter,
-        "status_category",
-        "problem_type",
-        "notification_status",
-    ]
+    list_filter = WORKFLOW_FILTERS
+    list_empty = "A generation of a collection makes the first."
+    export_paths = ("error__code", "error__message")
     list_deferred = (
         "miniapp_req",
         "data",
@@ -64,7 +61,7 @@ class WorkflowAdmin(VerbAdmin):
         "collection__steps",
     )
     search_fields = ["workflow_id"]
-    search_help_text = "Id, workflow, trace, user, session"
+    search_help_text = "Id, workflow, trace, user, session, or status:failed payload.prompt:castle"
 
     def verbs(self) -> list[Verb]:
         return [RETRY, CANCEL, *workflow_verbs]
@@ -74,18 +71,8 @@ class WorkflowAdmin(VerbAdmin):
         # The collection too: it may be gone, which only a join forgives.
         return rows.select_related("tenant", "collection")
 
-    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        if key := as_uuid(term):
-            return rows.filter(Q(pk=key) | Q(pk__in=named_workflows(term)))
-        if workflows := named_workflows(term):
-            return rows.filter(pk__in=workflows)
-        return newest(rows).filter(
-            Q(trace_id=term)
-            | Q(request_id=term)
-            | Q(user_id=term)
-            | Q(session_id=term)
-            | Q(workflow_id__startswith=term)
-        )
+    def find(self, rows: QuerySet[Any], term: str) -> QuerySet[Any] | Scan:
+        return find_workflows(rows, term)
 
     @admin.display(description="Workflow")
     def what(self, workflow: Workflow) -> SafeString:

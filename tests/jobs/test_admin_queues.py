@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +11,19 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.messages import get_messages
+from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from jobs.admin import displays
+from jobs.admin import displays, queue_page
 from jobs.admin import queues as queue_admin
-from jobs.models import Cluster, Job, Queue, Tenant
+from jobs.models import AuditEntry, Cluster, Job, Queue, Tenant, Worker
+from jobs.queue.enqueue import enqueue_job
+from jobs.rollups.folding import fold, sample_queues
 from jobs.services.queues import pause_queue
+from jobs.testing import RunJobs
 from tests.factories import (
     make_cluster,
     make_job,
@@ -26,6 +31,7 @@ from tests.factories import (
     make_service,
     make_silent_cluster,
     make_superuser,
+    make_worker,
 )
 
 QUEUES = reverse("admin:jobs_queue_changelist")
@@ -62,7 +68,7 @@ def client_of(user: Any) -> Client:
     return client
 
 
-def page_of(row: Queue | Cluster) -> str:
+def page_of(row: Model) -> str:
     return reverse(f"admin:jobs_{row._meta.model_name}_change", args=[row.pk])
 
 
@@ -103,29 +109,130 @@ def test_the_list_counts_what_runs_and_what_is_due(
     for owner in (tenant, other_tenant):
         make_job(owner, service_required="default")
         make_job(owner, service_required="default", status="running")
+    sample_queues()
 
     in_house, remote = listed(operator, default), listed(operator, service)
 
     assert (in_house.running_count, remote.running_count) == (1, 2)
-    backlog = queue_admin.backlog_of(in_house)
-    assert (backlog.text, backlog.oldest, backlog.is_partial) == ("2", ago, False)
-    assert queue_admin.backlog_of(remote).text == "2"
+    assert (in_house.due_count, in_house.later_count, in_house.oldest_due_at) == (2, 1, ago)
+    assert remote.due_count == 2
     assert "2 h ago" in shown(operator, QUEUES)
 
 
-def test_a_long_queue_is_counted_only_so_far(
-    operator: Client, tenant: Tenant, default: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue_admin, "LOOKED_AT_MAX", 2)
-    service = make_service("artgen")
-    for _ in range(4):
-        make_job(tenant)
-        make_job(tenant, service_required="artgen")
+def test_a_queue_without_work_has_none(operator: Client, default: Queue) -> None:
+    sample_queues()
 
-    for queue in (default, service):
-        row = listed(operator, queue)
-        assert (queue_admin.backlog_of(row).text, len(row.queued_for)) == ("2+", 3)
-    assert "or earlier" in shown(operator, page_of(default))
+    html = shown(operator, page_of(default))
+
+    assert "0 without limit" in html
+    assert "No queue" not in html
+
+
+def test_a_queues_page_tells_how_fresh_its_leases_are(operator: Client, tenant: Tenant) -> None:
+    service, now = make_service("artgen"), timezone.now()
+    fresh, lapsed = (
+        make_job(
+            tenant,
+            service_required="artgen",
+            status="running",
+            worker=worker,
+            started_at=now - timedelta(minutes=5),
+            lease_expires_at=now + left,
+        )
+        for worker, left in (("gpu-1", timedelta(seconds=21)), ("gpu-2", -timedelta(seconds=40)))
+    )
+    make_job(tenant, status="running")
+
+    held = queue_page.held_jobs(queue_page.running_of(service))
+
+    assert [row["key"] for row in held] == [str(lapsed.pk), str(fresh.pk)]  # what is about to be lost first
+    assert [row["is_lapsed"] for row in held] == [True, False]
+    assert held[0]["lease"].startswith("lapsed 40 s ago")
+    assert held[1]["lease"].startswith("ends in 20 s, renewed 9.")
+    html = shown(operator, page_of(service))
+    assert "gpu-2: lease lapsed" in html
+    assert "5 min" in html
+
+
+def test_a_queues_page_tells_who_serves_it(superuser: Client, tenant: Tenant, default: Queue) -> None:
+    service = make_service("artgen")
+    nobody = shown(superuser, page_of(service))
+    worker, other = make_worker(tenant, services=["artgen"]), make_worker(tenant, services=["upscale"])
+    cluster, process = make_cluster("default"), make_worker(None, services=[], queue="default")
+
+    remote, in_house = shown(superuser, page_of(service)), shown(superuser, page_of(default))
+
+    assert "No worker offers this service" in nobody
+    assert (worker.worker_id in remote, other.worker_id in remote) == (True, False)
+    assert str(cluster) in in_house
+    assert process.worker_id in in_house
+
+
+@pytest.mark.parametrize(("name", "is_remote"), [("default", False), ("system.ping", True)])
+def test_a_queues_page_draws_what_ended(
+    operator: Client, tenant: Tenant, run_jobs: RunJobs, name: str, is_remote: bool
+) -> None:
+    # A service is counted by its name, a queue of the clusters by the kinds that run there.
+    queue = make_service(name) if is_remote else Queue.objects.get(name=name)
+    for _ in range(2):
+        enqueue_job("system.ping", tenant_id=tenant.pk)
+    run_jobs()
+    fold()
+
+    assert "Attempts ended per 10 minutes: completed 2, retried 0" in shown(operator, page_of(queue))
+
+
+@pytest.mark.parametrize("model", [Queue, Worker, Cluster])
+def test_the_live_part_of_a_page_is_its_own_and_for_who_may_see_it(
+    superuser: Client, operator: Client, tenant: Tenant, model: type[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make: dict[Any, Callable[[], Model]] = {
+        Queue: make_service,
+        Worker: lambda: make_worker(tenant),
+        Cluster: make_cluster,
+    }
+    row = make[model]()
+    name = str(model._meta.model_name)
+    url = reverse(f"admin:{name}_figures", args=[row.pk])
+    stranger = client_of(make_operator())
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)  # both say how long ago things were
+
+    page, part = shown(superuser, page_of(row)), shown(superuser, url)
+
+    assert f'data-live="{url}" data-every="5"' in page
+    assert part.strip() in page
+    assert stranger.get(url).status_code == 403
+    assert superuser.get(reverse(f"admin:{name}_figures", args=[10**9])).status_code == 404
+
+
+def test_what_a_worker_runs_is_shown(superuser: Client, tenant: Tenant, other_tenant: Tenant) -> None:
+    # A remote worker's name is its tenant's choice; a process of a cluster works for all of them.
+    remote = make_worker(tenant, worker_id="default@render-1:7")
+    process = make_worker(None, worker_id="default@render-1:7", services=[], queue="default")
+    held = make_job(tenant, service_required="artgen", status="running", worker=remote.worker_id)
+    stranger = make_job(other_tenant, service_required="artgen", status="running", worker=remote.worker_id)
+    in_house = make_job(other_tenant, status="running", worker=process.worker_id, progress=40)
+
+    of_remote, of_process = (shown(superuser, page_of(row)) for row in (remote, process))
+
+    shows = [[str(job.pk) in html for job in (held, stranger, in_house)] for html in (of_remote, of_process)]
+    assert shows == [[True, False, False], [False, False, True]]
+    assert "40 %" in of_process
+    rows = superuser.get(reverse("admin:jobs_worker_changelist")).context["cl"].result_list
+    assert {row.pk: row.held_count for row in rows} == {remote.pk: 1, process.pk: 1}
+
+
+def test_what_a_cluster_runs_is_shown(superuser: Client, tenant: Tenant) -> None:
+    cluster = make_cluster("default", hostname="render-1")
+    process = make_worker(None, worker_id="default@render-1:7", services=[], queue="default")
+    held = make_job(tenant, status="running", worker=process.worker_id)
+    elsewhere = make_job(tenant, status="running", worker="default@render-2:7")
+
+    html = shown(superuser, page_of(cluster))
+
+    assert (str(held.pk) in html, str(elsewhere.pk) in html) == (True, False)
+    assert process.worker_id in html
 
 
 def test_a_paused_queue_says_since_when_and_by_whom(operator: Client, default: Queue) -> None:
@@ -160,7 +267,7 @@ def test_a_queues_page_leads_to_its_jobs(operator: Client, tenant: Tenant, is_re
 def test_a_queues_page_leads_nowhere_that_is_closed(default: Queue) -> None:
     client = client_of(make_operator("jobs.view_queue"))
 
-    assert JOBS not in shown(client, page_of(default))
+    assert f"{JOBS}?" not in shown(client, page_of(default))
 
 
 def test_a_waiting_jobs_page_says_that_its_queue_is_paused(
@@ -195,7 +302,7 @@ def test_clusters_are_shown_beating_or_silent(superuser: Client) -> None:
 
 
 def test_no_clusters_are_no_fault(superuser: Client) -> None:
-    assert "No results found" in shown(superuser, CLUSTERS)
+    assert "runs the jobs of a queue" in shown(superuser, CLUSTERS)
 
 
 def test_the_overview_warns_of_paused_queues_and_silent_clusters(superuser: Client, default: Queue) -> None:
@@ -239,11 +346,11 @@ def test_the_lists_cost_the_same_however_long(
 
     page = page_of(Queue.objects.get(name="artgen-0"))
 
-    with django_assert_num_queries(4):  # session, account, count, rows
+    with django_assert_num_queries(9):  # session, account, saved views, count, rows, and what bounds them
         shown(superuser, CLUSTERS)
-    with django_assert_num_queries(5):  # and here the count of all
+    with django_assert_num_queries(6):  # session, account, its restriction, counts, rows
         shown(superuser, QUEUES)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(8):  # and what runs, since when, who serves it, what ended
         shown(superuser, page)
 
 
@@ -282,6 +389,23 @@ def test_resuming_tells_what_was_done_and_what_refused(operator: Client, default
     assert told(response) == ["1 queue resumed.", "1 queue refused: not paused."]
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.change_message) == (str(service.pk), "Resumed.")
+
+
+def test_pausing_and_limiting_are_audited_with_their_reasons(operator: Client, default: Queue) -> None:
+    act(operator, "pause_queues", default, reason="The printer\x00 burns.")
+    act(operator, "pause_queues", default, reason="Again.")  # changes nothing
+    act(operator, "resume_queues", default)
+    operator.post(page_of(default), {"max_running": "3", "reason": "It overheats."})
+    operator.post(page_of(default), {"max_running": "3", "reason": "Nothing new."})
+
+    entries = AuditEntry.objects.order_by("id").values_list("actor", "action", "before", "after", "reason")
+
+    free, held = {"is_paused": False, "paused_by": ""}, {"is_paused": True, "paused_by": "alice"}
+    assert list(entries) == [
+        ("alice", "pause", free, held, "The printer\ufffd burns."),
+        ("alice", "resume", held, free, ""),
+        ("alice", "limit", {"max_running": None}, {"max_running": 3}, "It overheats."),
+    ]
 
 
 def test_acting_from_a_queues_page_leads_back_to_it(operator: Client, default: Queue) -> None:
@@ -338,6 +462,8 @@ def test_a_service_is_added(superuser: Client) -> None:
     assert response.status_code == 302
     service = Queue.objects.get(name="default", is_remote=True)
     assert (service.max_running, service.is_paused) == (2, False)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.after) == ("add", {"name": "default", "max_running": 2})
     assert Queue.objects.get(name="default", is_remote=False).max_running is None
 
 

@@ -8,7 +8,7 @@ RUN := $(BIN)/python -W error::SyntaxWarning
 PLATFORMS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format lint types browser faults bench lock clean
+.PHONY: help setup demo up test check format lint types browser faults bench screenshots lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ faults: .venv/.dev $(ANVIL)/node_modules/.installed ## kill processes and server
 
 bench: .venv/.dev $(ANVIL)/node_modules/.installed ## measure, print a table, write benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: .venv/.dev ## take the pictures in docs/images anew, of a platform of their own
+	$(BIN)/python -m tests.browser.screenshots
 
 lock: .venv/.dev ## compile pyproject.toml into the hash-pinned locks
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements-production.lock

@@ -77,6 +77,7 @@ FIGURES = {
     "watcher_kb": Figure(module="streams", unit="KB", at_most=100),
     "lines_per_s": Figure(module="streams", unit="lines/s", at_least=20_000),
     "session_kb": Figure(module="streams", unit="KB", at_most=10),
+    "admin_page_p95_ms": Figure(module="monitor", unit="ms", at_most=300),
     "recovery_s": Figure(module="recovery", unit="s", at_most=40),
 }
 

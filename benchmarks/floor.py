@@ -1,6 +1,6 @@
 """One process of the floor: claims and finishes batches with nothing but SQL. `python -m benchmarks.floor BATCH`.
 
-It writes what the platform writes (the claim and its lease; result, end and attestation), in as many commits,
+It writes what the platform writes (the claim and its lease; result, end, counts and attestation), in as many commits,
 but runs no handler, computes no digest, and the documents never leave the server.
 """
 

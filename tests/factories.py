@@ -6,6 +6,7 @@ import itertools
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
@@ -13,7 +14,21 @@ from django.utils import timezone
 from attestations.models import Attestation, ChainTransaction, ProofSession, Submission
 from attestations.sessions.starting import start_session
 from jobs.ids import uuid7
-from jobs.models import ApiKey, Cluster, Collection, Event, Job, ProblemAlert, Queue, Tenant, Worker, Workflow
+from jobs.models import (
+    ApiKey,
+    AuditEntry,
+    Cluster,
+    Collection,
+    ErrorGroup,
+    Event,
+    Job,
+    ProblemAlert,
+    Queue,
+    StaffTenant,
+    Tenant,
+    Worker,
+    Workflow,
+)
 from jobs.queue.claim import claim_in_house, claim_remote
 from jobs.tenancy.services import create_api_key, create_tenant
 from webhooks.models import Attempt, Delivery, Endpoint, Message, Receipt, Sender
@@ -108,6 +123,26 @@ def make_operator(*permissions: str, name: str = "") -> User:
 
 def make_superuser(name: str = "") -> User:
     return make_user(name, is_staff=True, is_superuser=True)
+
+
+def make_restricted(user: User, tenant: Tenant) -> User:
+    """The account, restricted to one tenant."""
+    StaffTenant.objects.create(user=user, tenant=tenant)
+    return user
+
+
+def make_audit_entry(tenant: Tenant | None = None, **fields: Any) -> AuditEntry:
+    given = {"actor": "alice", "action": "retry", "model": "jobs.Job", "object_text": "a job", **fields}
+    return AuditEntry.objects.create(tenant=tenant, **given)
+
+
+def make_error_group(tenant: Tenant | None = None, **fields: Any) -> ErrorGroup:
+    """A group of errors that was seen a moment ago, of a job that is not kept."""
+    now = timezone.now()
+    given = {"name": "system.ping", "code": "broken", "message": f"It broke, way {next(_count)}.", "count": 1}
+    times = {"first_seen_at": now - timedelta(hours=1), "last_seen_at": now}
+    keys = {"fingerprint": uuid4(), "sample_job_id": uuid7()}
+    return ErrorGroup.objects.create(tenant=tenant, **{**given, **times, **keys, **fields})
 
 
 def make_attestation(job: Job | None = None, **fields: Any) -> Attestation:

@@ -1,4 +1,4 @@
--- Run by benchmarks/floor.py: ends a batch and attests it, with constants for what a handler and a digest
+-- Run by benchmarks/floor.py: ends a batch, counts it and attests it, with constants for what a handler and a digest
 -- would have given; the rows written are as long as the platform's.
 WITH ended AS (
     UPDATE jobs_job
@@ -10,6 +10,12 @@ WITH ended AS (
            completed_at = now()
      WHERE id = ANY (%(ids)s::uuid[]) AND status = 'running'
     RETURNING id, tenant_id, kind, worker
+),
+counted AS (
+    INSERT INTO jobs_tally (scope, measure, name, key, count)
+    SELECT coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), m.measure, kind, m.key, count(*)
+      FROM ended, (VALUES ('ended', 'completed'), ('waited', '20'), ('ran', '1')) AS m(measure, key)
+     GROUP BY tenant_id, m.measure, kind, m.key
 )
 INSERT INTO attestations_attestation (
     tenant_id, job_id, attestation_key, attestation_type, entity_type, workflow_key, worker_id, status,

@@ -13,12 +13,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from attestations.models import Submission
-from jobs.models import ApiKey, EvaluationRun, Job, Queue, Tenant, Workflow
+from jobs.models import ApiKey, EvaluationRun, Job, Queue, Schedule, Tenant, Workflow
 from jobs.tenancy.services import find_api_key
 from tests.browser.conftest import Walker
+from tests.everything import make_error_group, make_operation
 from tests.factories import (
     make_attempt,
     make_attestation,
+    make_audit_entry,
     make_cluster,
     make_collection,
     make_delivery,
@@ -84,6 +86,9 @@ def rows() -> list[Model]:
     found.append(make_session(tenant, session_id="s" * 100))
     found.append(EvaluationRun.objects.create(categories={"incomplete": 1}, problems={"stuck": 1}))
     found.append(make_service(paused_at=timezone.now(), paused_by="a" * 150))
+    found += [make_operation(tenant), make_error_group(job), Schedule.objects.order_by("pk")[0]]
+    changed = {"payload": {"prompt": HOSTILE}, "long": "x" * 500}
+    found.append(make_audit_entry(tenant, before=changed, after={"long": 1}, reason=HOSTILE, actor="a" * 150))
     return [*found, Group.objects.create(name="operators")]
 
 
@@ -102,7 +107,7 @@ def submissions(tenant: Tenant) -> list[Model]:
 
 def judge(workflow: Workflow) -> None:
     """What the evaluator says of it, in words that could break a page."""
-    said = {
+    said: dict[str, Any] = {
         "missing": HOSTILE + "m" * 300,
         "where": {},
         "since": None,

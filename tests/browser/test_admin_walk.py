@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from attestations.models import Submission
-from jobs.models import ApiKey, EvaluationRun, Job, Queue, Schedule, Tenant, Workflow
+from jobs.admin.bulk import run_operation
+from jobs.models import ApiKey, BulkOperation, EvaluationRun, Job, Queue, Schedule, Tenant, Workflow
 from jobs.tenancy.services import find_api_key
 from tests.browser.conftest import Walker
 from tests.everything import make_error_group, make_operation
@@ -40,6 +41,7 @@ from tests.factories import (
     make_worker,
     make_workflow,
 )
+from tests.operations import envelope_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -171,7 +173,10 @@ def test_jobs_are_retried_from_the_list(walker: Walker, rows: list[Model]) -> No
     walker.page.click("button[name=index]")
     walker.page.fill("input[name=reason]", "The GPU is back.")
     walker.page.click("button:has-text('Retry')")
-    walker.page.wait_for_selector("text=1 job queued again.")
+    walker.page.wait_for_selector("h2:has-text('Retry 1 job')")
+    operation = BulkOperation.objects.latest("pk")
+    run_operation(operation.pk, envelope_of(operation))
+    walker.page.wait_for_selector("text=1 done, 0 refused")
 
     assert not Job.objects.failed().exists()
     assert walker.problems == []
@@ -209,6 +214,7 @@ def test_a_new_key_is_gone_after_a_reload(walker: Walker, rows: list[Model]) -> 
     walker.page.check("input[name=scopes][value=work]")
     walker.page.click("button[name=_save]")
     text = walker.page.inner_text(".afd-key code")
+    walker.page.wait_for_function("location.pathname.endsWith('/apikey/')")  # what a reload leads to
     walker.page.reload(wait_until="networkidle")
 
     key: Any = find_api_key(text)

@@ -147,7 +147,8 @@ def test_nothing_of_another_tenant_is_reached(walker: Walker, roles: None) -> No
         for path in paths_of(row):
             answer = page.request.get(walker.server + path, max_redirects=0)
             assert answer.status in NOT_THERE, f"{path} answers {answer.status}"
-            assert str(row.pk) not in answer.text().replace(path, ""), path
+            link = f"/{row.pk}/"  # a number by itself stands in every page
+            assert link not in answer.text().replace(path, ""), path
     for row in own:
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
         walker.visit(reverse(f"{name}_changelist"))

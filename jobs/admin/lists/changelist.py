@@ -15,7 +15,7 @@ from unfold.views import ChangeList
 from jobs.admin.lists import scans
 from jobs.admin.lists.addresses import Address
 from jobs.admin.lists.criteria import CHARS_MAX, Criterion, Reach
-from jobs.admin.lists.scans import Scan
+from jobs.admin.lists.scans import EXPORT_MAX, Scan
 
 COUNTED_ROWS = 10_000
 KEY_CHARS_MAX = 40
@@ -271,8 +271,6 @@ class RecordList(ChangeList):  # type: ignore[misc]
 
     @property
     def export_max(self) -> str:
-        from jobs.admin.lists.exports import EXPORT_MAX
-
         return f"{EXPORT_MAX:,}"
 
     @property

@@ -18,10 +18,10 @@ from jobs.admin.access.columns import is_secret
 from jobs.admin.access.scoping import restriction_of
 from jobs.admin.lists import scans
 from jobs.admin.lists.changelist import RecordList
+from jobs.admin.lists.scans import EXPORT_MAX
 from jobs.hygiene.masking import MASK, is_masked, mask
 from jobs.services.audit import Actor, record_audit
 
-EXPORT_MAX = 100_000  # rows
 LOT = 500
 TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 # What a spreadsheet takes for a formula, wherever it begins a cell.

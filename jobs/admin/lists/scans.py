@@ -14,6 +14,7 @@ from jobs.ids import first_id_of
 
 SEARCHED_ROWS = 100_000
 SEARCHED_DOCUMENTS = 20_000  # rows whose JSON is looked into
+EXPORT_MAX = 100_000  # rows that one export holds
 
 
 @dataclass(frozen=True)

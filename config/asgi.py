@@ -27,11 +27,13 @@ from config import broadcasting  # noqa: E402
 from config.bridge import Body, Bridge, Message, Receive, Send, answer_messages, body_message, make_environ  # noqa: E402
 from config.listening import Listener  # noqa: E402
 from config.longpoll import HIDDEN_HEADERS, Hub, asked_again  # noqa: E402
+from config.memory import keep_for_ever  # noqa: E402
 from config.problems import problem_answer  # noqa: E402
 from config.streaming import EventStream, Watch  # noqa: E402
 from config.tracing import Trace, bound_trace  # noqa: E402
 
 import_module(settings.ROOT_URLCONF)  # now: a first burst of requests must not race the import
+keep_for_ever()
 _bridge = Bridge(_handler)
 _listener = Listener(settings.DATABASE_DIRECT_URL)
 _hub = Hub(_listener)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from jobs.admin.access.scoping import scoped
 from jobs.admin.filters import CHOICES_MAX, CreatedFilter, TenantFilter, WorkflowFilter
+from jobs.admin.lists import scans
 from jobs.admin.lists.criteria import (
     ChoiceCriterion,
     Choices,
@@ -69,7 +70,13 @@ class TypeFilter(ChoiceCriterion):
 
 
 class DeliveryTypeFilter(TypeFilter):
+    """Looks each message up, so that it goes no further at a time than where JSON is looked into."""
+
     field = "message__type"
+
+    @property
+    def window(self) -> int:
+        return scans.SEARCHED_DOCUMENTS
 
 
 class EndpointFilter(ChoiceCriterion):

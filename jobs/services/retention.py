@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -207,6 +207,25 @@ def _rollups_of(name: str, *, grain: int, kept_for: timedelta) -> Retention:
     return Retention(name=name, kept_for=lambda: kept_for, condition="", find_old=find_old, forget=forget)
 
 
+def _rows_of(
+    name: str,
+    old: Callable[[], QuerySet[Any]],
+    *,
+    at: str,
+    kept_for: Callable[[], timedelta],
+    condition: str = "",
+    along: str = "pk",
+) -> Retention:
+    """The retention of rows that nothing hangs on: `at` is when their time begins, `along` what they are taken in order of."""
+    return Retention(
+        name=name,
+        kept_for=kept_for,
+        condition=condition,
+        find_old=lambda: old_of(old(), at),
+        forget=lambda: forget_in_batches(old(), along=along),
+    )
+
+
 RETENTIONS = [
     Retention(
         name="jobs",
@@ -229,47 +248,30 @@ RETENTIONS = [
         find_old=find_old_events,
         forget=forget_events,
     ),
-    Retention(
-        name="evaluation runs",
-        kept_for=_job_days,
-        condition="",
-        find_old=lambda: old_of(_old_runs(), "started_at"),
-        forget=lambda: forget_in_batches(_old_runs()),
-    ),
-    Retention(
-        name="workers",
+    _rows_of("evaluation runs", _old_runs, at="started_at", kept_for=_job_days),
+    _rows_of(
+        "workers",
+        _old_workers,
+        at="last_seen_at",
         kept_for=lambda: WORKERS_KEPT_FOR,
         condition="not heard of since",
-        find_old=lambda: old_of(_old_workers(), "last_seen_at"),
-        forget=lambda: forget_in_batches(_old_workers()),
     ),
-    Retention(
-        name="idempotency keys",
-        kept_for=lambda: KEEP_FOR,
-        condition="",
-        find_old=lambda: old_of(_old_keys(), "created_at"),
-        forget=lambda: forget_in_batches(_old_keys(), along="created_at"),
-    ),
-    Retention(
-        name="audit log",
-        kept_for=_audit_days,
-        condition="",
-        find_old=lambda: old_of(_old_audit_entries(), "at"),
-        forget=lambda: forget_in_batches(_old_audit_entries()),
-    ),
-    Retention(
-        name="bulk operations",
+    _rows_of("idempotency keys", _old_keys, at="created_at", kept_for=lambda: KEEP_FOR, along="created_at"),
+    _rows_of("audit log", _old_audit_entries, at="at", kept_for=_audit_days),
+    _rows_of(
+        "bulk operations",
+        _old_operations,
+        at="ended_at",
         kept_for=lambda: OPERATIONS_KEPT_FOR,
         condition="ended",
-        find_old=lambda: old_of(_old_operations(), "ended_at"),
-        forget=lambda: forget_in_batches(_old_operations()),
     ),
-    Retention(
-        name="errors",
+    _rows_of(
+        "errors",
+        _old_errors,
+        at="last_seen_at",
         kept_for=lambda: ERRORS_KEPT_FOR,
         condition="not seen since",
-        find_old=lambda: old_of(_old_errors(), "last_seen_at"),
-        forget=lambda: forget_in_batches(_old_errors(), along="last_seen_at"),
+        along="last_seen_at",
     ),
     _rollups_of("counts by 1 minute", grain=60, kept_for=timedelta(hours=6)),
     _rollups_of("counts by 10 minutes", grain=600, kept_for=timedelta(days=3)),

@@ -47,6 +47,7 @@ class RecordList(ChangeList):  # type: ignore[misc]
     before: Any = None  # the key that the rows of this page come after, in the list's order
     after: Any = None
     query: str
+    result_count: int
     full_result_count: int | None
     newer_url = older_url = newest_url = further_url = ""
     looked_through = 0  # rows, where no index leads to those that match
@@ -146,7 +147,7 @@ class RecordList(ChangeList):  # type: ignore[misc]
         self.is_by_key = list(dict.fromkeys(self.get_ordering(request, self.root_queryset))) in BY_KEY
         if not self.is_by_key:
             super().get_results(request)
-            self._no_link_to_all()
+            self.full_result_count = self.result_count  # as in _count()
             return
         self._read_place(request)
         keys = [] if self.problems else self._keys()
@@ -154,10 +155,6 @@ class RecordList(ChangeList):  # type: ignore[misc]
         self.result_list = self._rows_of(shown)
         self._count(keys)
         self._link(shown, has_more=len(keys) > len(shown))
-
-    def _no_link_to_all(self) -> None:
-        if not self.query and not self.has_active_filters:
-            self.full_result_count = self.result_count  # what is shown is all there is
 
     def _read_place(self, request: HttpRequest) -> None:
         for name in ("before", "after"):
